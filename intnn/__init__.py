@@ -1,0 +1,36 @@
+"""intnn: the referee for a microcontroller's neural network.
+
+``run`` and ``trace`` execute a network bit-exactly with int32 multiply, add and arithmetic shift; ``prove`` shows
+that no value leaves int32; ``load``, ``loads``, ``dump`` and ``dumps`` read and write model files; ``import_tflite``
+brings a TFLite model over under the rounding of the engine you name.
+"""
+
+from intnn.bounds import prove
+from intnn.engines import run, trace
+from intnn.errors import IntnnError
+from intnn.formats.native import dump, dumps, load, loads
+from intnn.formats.tflite import import_tflite
+from intnn.model import Q31, Activation, Dense, Fixed, Network, Scales
+from intnn.profiles import with_profile
+from intnn.version import SPEC_VERSION, __version__
+
+__all__ = [
+    "Q31",
+    "SPEC_VERSION",
+    "Activation",
+    "Dense",
+    "Fixed",
+    "IntnnError",
+    "Network",
+    "Scales",
+    "__version__",
+    "dump",
+    "dumps",
+    "import_tflite",
+    "load",
+    "loads",
+    "prove",
+    "run",
+    "trace",
+    "with_profile",
+]

@@ -1,0 +1,90 @@
+"""From real scales to a requantization, the way each engine does it (spec/90-foreign-profiles.md).
+
+A profile is a rounding rule together with the derivation of its constants. Floats appear here because scales are
+floats in the formats people have; what comes out for ``single``, ``double``, ``upup`` and ``reduced15`` is int32-only.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from intnn.errors import ModelError, UsageError
+from intnn.foreign import FOREIGN, Foreign
+from intnn.model import Q31, ROUNDINGS, Dense, Network, Scales
+
+PROFILES = (*ROUNDINGS, "reduced15", *FOREIGN)
+"""Names of the profiles; the first four are int32-only."""
+
+
+def quantize_multiplier(real: float) -> tuple[int, int]:
+    """[foreign.quantize-multiplier] multiplier and exponent with ``real`` about ``multiplier * 2^(exponent-31)``.
+
+    The fraction is rounded half away from zero to 31 bits; an exponent below -31 gives (0, 0). Raises
+    :class:`ModelError` ``model.value`` for a ``real`` that is not positive and finite or needs an exponent above 30.
+    """
+    if not 0 < real < math.inf:
+        raise ModelError("model.value", f"a real multiplier of {real}", expected="a positive, finite value")
+    fraction, exponent = math.frexp(real)
+    multiplier = math.floor(math.ldexp(fraction, 31) + 0.5)  # fraction * 2^31 < 2^31 leaves room for the half: exact
+    if multiplier == 1 << 31:
+        multiplier, exponent = 1 << 30, exponent + 1
+    if exponent < -31:
+        return 0, 0
+    if exponent > 30:
+        raise ModelError("model.value", f"a real multiplier of {real}", expected="a value below 2^30")
+    return multiplier, exponent
+
+
+def real_multipliers(s: Scales) -> list[float]:
+    """[foreign.real-multiplier] ``s_in * s_w / s_out`` in float64, but per tensor the product is rounded to float32."""
+    if isinstance(s.weights, float):
+        return [float(np.float32(s.input) * np.float32(s.weights)) / s.output]
+    return [s.input * float(w) / s.output for w in s.weights]
+
+
+def requantization(profile: str, scales: Scales) -> Q31 | Foreign:
+    """The requantization of a layer with real ``scales`` under ``profile`` (one of :data:`PROFILES`).
+
+    Raises :class:`UsageError` ``tflite.profile`` for an unknown name, :class:`ModelError` ``model.value`` where the
+    scales lie outside what the profile can express.
+    """
+    if profile in FOREIGN:
+        return Foreign(profile)
+    if profile not in PROFILES:
+        raise UsageError("tflite.profile", f"no profile {profile!r}", expected="one of " + ", ".join(PROFILES))
+    pairs = np.array([quantize_multiplier(real) for real in real_multipliers(scales)], np.int64)
+    multiplier, exponent = pairs[:, 0], pairs[:, 1]
+    if profile == "reduced15":
+        multiplier, profile = reduce_multiplier(multiplier), "single"
+    if isinstance(scales.weights, float):
+        return Q31(int(multiplier[0]), int(exponent[0]), profile)
+    return Q31(multiplier, exponent, profile)
+
+
+def reduce_multiplier(multiplier: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """[foreign.reduced15] the multiplier rounded half up to its upper 15 bits, saturated, as engines do for int16."""
+    return np.minimum((multiplier + (1 << 15)) >> 16, 0x7FFF) << 16
+
+
+def with_profile(net: Network, profile: str) -> Network:
+    """The same network under another profile, derived from the real scales its layers carry.
+
+    Raises as :func:`requantization`, and :class:`ModelError` ``model.value`` where a layer carries no scales.
+    """
+    return replace(net, layers=tuple(_convert(i, layer, profile) for i, layer in enumerate(net.layers)))
+
+
+def _convert(index: int, layer: Dense, profile: str) -> Dense:
+    if layer.scales is None:
+        raise ModelError(
+            "model.value",
+            "no scales",
+            where=f"layer {index}",
+            expected=f"the real scales, from which {profile} is derived",
+            repair="import the model again from the file that has them",
+        )
+    return replace(layer, requantize=requantization(profile, layer.scales))
