@@ -147,8 +147,8 @@ def _prove_layer(index: int, layer: Dense, source: Activation) -> LayerProof | O
         x = _witness(layer, source, neuron, term_high if side else term_low)
         message = f"requantizing acc = {ends[side, neuron]}: {error.found}"
         return Overflow(index, neuron, x, int(ends[side, neuron]), message)
-    products = _products(ends, layer.requantize) if isinstance(layer.requantize, Fixed) else (None, None)
-    return LayerProof(acc_low, acc_high, sum_low, sum_high, *products, outputs[0], outputs[1])
+    low, high = _products(ends, layer.requantize) if isinstance(layer.requantize, Fixed) else (None, None)
+    return LayerProof(acc_low, acc_high, sum_low, sum_high, low, high, outputs[0], outputs[1])
 
 
 def _products(ends: Int64Array, r: Fixed) -> tuple[Int64Array, Int64Array]:

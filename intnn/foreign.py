@@ -63,7 +63,7 @@ class Foreign(HostRule):
 def fp32_scale(s: Scales) -> Floats:
     """``(s_in * s_w) / s_out`` in float32; scalar or (outputs,)."""
     with np.errstate(over="ignore", under="ignore"):  # the result is range-checked by the caller
-        return (np.float32(s.input) * np.asarray(s.weights, np.float32)) / np.float32(s.output)  # type: ignore[no-any-return]  # float32 throughout
+        return (np.float32(s.input) * np.asarray(s.weights, np.float32)) / np.float32(s.output)
 
 
 def f64away(acc: Ints, s: Scales, _: Dense) -> Ints | Floats:
@@ -81,7 +81,7 @@ def rndnu(acc: Ints, s: Scales, _: Dense) -> Ints | Floats:
     fraction, exponent = np.frexp(fp32_scale(s))  # scale = fraction * 2^exponent, fraction in [1/2, 1)
     mantissa = np.ldexp(fraction.astype(np.float64), 24).astype(np.int64)
     shift = 24 - exponent.astype(np.int64)  # in [16, 55]: the product and the rounding constant fit int64
-    return (acc.astype(np.int64) * mantissa + (np.int64(1) << (shift - 1))) >> shift  # type: ignore[no-any-return]  # int64
+    return (acc.astype(np.int64) * mantissa + (np.int64(1) << (shift - 1))) >> shift
 
 
 def trunc0(acc: Ints, s: Scales, _: Dense) -> Ints | Floats:

@@ -208,7 +208,7 @@ class Network:
             if after.weights.shape[1] != before.weights.shape[0]:
                 raise ModelError(
                     "model.chain",
-                    f"layer {i} takes {after.weights.shape[1]} inputs, but layer {i - 1} has {len(before.weights)} outputs",
+                    f"layer {i} takes {after.weights.shape[1]} inputs, layer {i - 1} has {len(before.weights)} outputs",
                     expected="the same number",
                 )
 
@@ -247,7 +247,7 @@ def _wrong(name: str, found: str, expected: str) -> ModelError:
 
 
 def _integers(value: Any, name: str, low: int, high: int, shape: tuple[int, ...] | None) -> Any:
-    """``value`` as an int (shape ()) or a read-only int32 array; any shape where ``shape`` is None. No float, no bool."""
+    """``value`` as an int (shape ()) or a read-only int32 array; any shape if ``shape`` is None. No float, no bool."""
     try:
         array = np.asarray(value)
     except (ValueError, OverflowError):  # ragged rows, or an int beyond int64

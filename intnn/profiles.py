@@ -67,7 +67,8 @@ def requantization(profile: str, scales: Scales) -> Q31 | Foreign:
 
 def reduce_multiplier(multiplier: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """[foreign.reduced15] the multiplier rounded half up to its upper 15 bits, saturated, as engines do for int16."""
-    return np.minimum((multiplier + (1 << 15)) >> 16, 0x7FFF) << 16
+    upper: npt.NDArray[np.int64] = np.minimum((multiplier + (1 << 15)) >> 16, 0x7FFF)
+    return upper << 16
 
 
 def with_profile(net: Network, profile: str) -> Network:

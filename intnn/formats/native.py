@@ -228,7 +228,7 @@ def _dense_in(value: Any, place: str) -> Dense:
     members.done()
     layer = Dense(
         np.array(weights, np.int64).reshape(len(weights), -1) if weights else np.zeros((0, 0), np.int64),
-        bias,
+        np.array(bias, np.int64),
         requantize,
         output,
         None if scales is None else _scales_in(scales, f"{place}.scales"),
@@ -243,9 +243,8 @@ def _requantize_in(value: Any, place: str) -> Fixed | Q31 | HostRule:
     rule: Fixed | Q31 | HostRule
     match members.take("family", str):
         case "fixed":
-            rule = Fixed(
-                *(members.numbers(name) for name in ("shift", "round", "multiplier", "pre_shift", "pre_round"))
-            )
+            fields = ("shift", "round", "multiplier", "pre_shift", "pre_round")
+            rule = Fixed(*(members.numbers(name) for name in fields))
         case "q31":
             rule = Q31(members.numbers("multiplier"), members.numbers("exponent"), members.take("rounding", str))
         case "foreign":
@@ -258,7 +257,7 @@ def _requantize_in(value: Any, place: str) -> Fixed | Q31 | HostRule:
 
 def _scales_in(value: Any, place: str) -> Scales:
     members = _Members(value, place)
-    taken = {}
+    taken: dict[str, Any] = {}
     for name in ("input", "weights", "output"):
         found = members.left.pop(name, None)
         if name == "weights" and isinstance(found, list):
