@@ -7,7 +7,7 @@ Nothing here is approximate; each float operation is used only where it is prove
 - requantization and clamp together are a non-decreasing step function of the accumulator with at most 256 levels.
   ``floor(dot * a + c)`` in floats is non-decreasing too, so the two agree everywhere if they agree on both sides of
   every step. The steps are found with the reference's own arithmetic, and ``a`` and ``c`` are accepted only after
-  the very float operations to be used have been run on both sides of each. Where no such ``a`` and ``c`` is found the
+  the very float operations to be used have been run on both sides of each. A neuron for which none are found has its
   accumulators go through the reference's requantization.
 
 Batches run in blocks of rows that keep a block's activations in the cache.
@@ -15,7 +15,7 @@ Batches run in blocks of rows that keep a block's activations in the cache.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -23,34 +23,70 @@ import numpy as np
 import numpy.typing as npt
 
 from intnn import interpreter
-from intnn.bounds import LayerProof, require_valid
+from intnn.bounds import Int64Array, LayerProof, require_valid
 from intnn.foreign import Foreign
 from intnn.model import Q31, Activation, Dense, Fixed, IntArray, Network
 
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
+FloatType: TypeAlias = type[np.float32] | type[np.float64]
 
 _BLOCK = 1 << 18  # activations of one layer in a block: 1 MiB of float32
 _MOST_STEPS = 1 << 20  # steps times neurons that are worth finding: beyond, requantize by the reference
 
 
 @dataclass(frozen=True, eq=False)
-class Line:
-    """``floor(dot * a + c)``, clipped to [low, high], is the output minus ``offset``; ``a`` and ``c`` (outputs,)."""
+class FloatForm:
+    """Requantization and clamp in floats: ``floor(dot * a + c)``, clipped to [low, high].
+
+    ``a`` and ``c`` of shape (outputs,) have the float type to work in. Where ``bend`` is given it is added wherever
+    ``dot < split``: rounding half away from zero puts the steps of negative accumulators on a line of their own.
+    """
 
     a: Floats
     c: Floats
     low: float
     high: float
+    split: Floats
+    bend: Floats | None
+
+    def apply(self, dot: Floats) -> Floats:
+        """The centred outputs; ``dot`` may be overwritten. These very operations are what is verified."""
+        v = dot.astype(self.a.dtype, copy=False)
+        negative = None if self.bend is None else v < self.split
+        v *= self.a
+        v += self.c
+        if self.bend is not None and negative is not None:
+            np.add(v, self.bend, out=v, where=negative)
+        np.floor(v, out=v)
+        np.clip(v, self.low, self.high, out=v)
+        return v
 
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """A layer made ready: ``weights`` (inputs, outputs) in the float type of its products."""
+    """A layer made ready for values that are carried *centred*: less an integer that puts them around zero.
+
+    ``weights`` (inputs, outputs) multiply the centred input to ``dot``; the accumulator is ``dot + offset``. ``form``
+    gives the centred output of all neurons but those listed in ``exact``; ``centre`` is what it lacks.
+    """
 
     layer: Dense
     weights: Floats
-    line: Line | None
-    next_zero_point: int
+    form: FloatForm
+    exact: npt.NDArray[np.intp]
+    offset: Int64Array
+    centre: int
+
+    def run(self, v: Floats) -> Floats:
+        """Centred inputs (rows, inputs) to centred outputs (rows, outputs)."""
+        dot: Floats = v.astype(self.weights.dtype, copy=False) @ self.weights
+        if not len(self.exact):
+            return self.form.apply(dot)
+        acc = dot[:, self.exact].astype(np.int64) + self.offset[self.exact]
+        outputs = interpreter.requantize(acc.astype(np.int32), _neurons(self.layer, self.exact))
+        v = self.form.apply(dot)
+        v[:, self.exact] = outputs - self.centre
+        return v
 
 
 _stages: WeakKeyDictionary[Network, list[Stage]] = WeakKeyDictionary()
@@ -59,86 +95,127 @@ _stages: WeakKeyDictionary[Network, list[Stage]] = WeakKeyDictionary()
 def run(net: Network, x: IntArray) -> IntArray:
     """Outputs (batch, outputs) in the output's type for rows ``x`` (batch, inputs) that were verified before."""
     if net not in _stages:
-        _stages[net] = _prepare(net)
+        proofs = require_valid(net).layers
+        _stages[net] = [_prepare(*parts) for parts in zip(net.layers, net.inputs, proofs, strict=True)]
     stages = _stages[net]
     y = np.empty((len(x), net.sizes[-1]), net.output.type)
     rows = max(1, _BLOCK // max(net.sizes))
     for start in range(0, len(x), rows):
-        y[start : start + rows] = _run_block(stages, x[start : start + rows], net.input.zero_point)
+        v: Floats = x[start : start + rows].astype(stages[0].weights.dtype)
+        v -= _centre(net.input)
+        for stage in stages:
+            v = stage.run(v)
+        v += stages[-1].centre
+        y[start : start + rows] = v
     return y
 
 
-def _run_block(stages: list[Stage], x: IntArray, zero_point: int) -> Floats:
-    centred: Floats = x.astype(stages[0].weights.dtype)
-    centred -= zero_point
-    for stage in stages:
-        v: Floats = centred.astype(stage.weights.dtype, copy=False) @ stage.weights
-        if stage.line is not None:
-            _apply(stage.line, v)
-        else:
-            acc = v.astype(np.int32) + stage.layer.bias
-            v = (interpreter.requantize(acc, stage.layer) - stage.next_zero_point).astype(v.dtype)
-        centred = v
-    return centred
+def _centre(activation: Activation) -> int:
+    return (activation.min + activation.max + 1) >> 1
 
 
-def _apply(line: Line, dot: Floats) -> None:
-    """The float form of requantization, in place."""
-    dot *= line.a
-    dot += line.c
-    np.floor(dot, out=dot)
-    np.clip(dot, line.low, line.high, out=dot)
+def _prepare(layer: Dense, source: Activation, proof: LayerProof) -> Stage:
+    weights = layer.weights.astype(np.int64)
+    reach = max(source.max - _centre(source), _centre(source) - source.min)
+    exact_type = np.float32 if int(np.abs(weights).sum(axis=1).max()) * reach < 1 << 24 else np.float64
+    offset = layer.bias + weights.sum(axis=1) * (_centre(source) - source.zero_point)
+    form, found = _find_form(layer, proof, offset, exact_type)
+    columns = np.ascontiguousarray(layer.weights.T.astype(exact_type))
+    return Stage(layer, columns, form, np.flatnonzero(~found), offset, _centre(layer.output))
 
 
-def _prepare(net: Network) -> list[Stage]:
-    stages = []
-    following = (
-        *(layer.output.zero_point for layer in net.layers[:-1]),
-        0,
-    )  # what the next layer subtracts
-    for layer, source, proof, zero in zip(net.layers, net.inputs, require_valid(net).layers, following, strict=True):
-        exact = np.float32 if _largest_sum(layer, source) < 1 << 24 else np.float64
-        weights = np.ascontiguousarray(layer.weights.T.astype(exact))
-        stages.append(Stage(layer, weights, _find_line(layer, proof, exact, zero), zero))
-    return stages
+def _find_form(
+    layer: Dense, proof: LayerProof, offset: Int64Array, dtype: FloatType
+) -> tuple[FloatForm, npt.NDArray[np.bool_]]:
+    """The cheapest form that passes :meth:`_Steps.hold` for all neurons, or for most; and for which it does."""
+    low, high = (bound - _centre(layer.output) for bound in (layer.output.min, layer.output.max))
+    zeros, none = np.zeros(len(offset), dtype), np.zeros(len(offset), np.bool_)
+    best = FloatForm(zeros, zeros, low, high, zeros, None), none
+    if int(proof.output_high.max() - proof.output_low.min()) * len(offset) > _MOST_STEPS:
+        return best
+    steps = _Steps(layer, proof, offset)
+    for form_type, bent in ((dtype, False), (np.float64, False), (np.float64, True)):
+        form, found = steps.fit(form_type, bent)
+        if found.sum() > best[1].sum():
+            best = form, found
+        if found.all():
+            break
+    return best
 
 
-def _largest_sum(layer: Dense, source: Activation) -> int:
-    reach = max(abs(source.min - source.zero_point), abs(source.max - source.zero_point))
-    return int(np.abs(layer.weights.astype(np.int64)).sum(axis=1).max()) * reach
+class _Steps:
+    """Where each neuron's output steps up, in terms of ``dot``: arrays of shape (levels, outputs)."""
+
+    def __init__(self, layer: Dense, proof: LayerProof, offset: Int64Array) -> None:
+        centre = _centre(layer.output)
+        levels = np.arange(proof.output_low.min() + 1, proof.output_high.max() + 1, dtype=np.int64)[:, None]
+        self.bounds = float(layer.output.min - centre), float(layer.output.max - centre)
+        self.scale = np.broadcast_to(_real_scale(layer), offset.shape)
+        self.split = -offset  # the dot of accumulator 0
+        self.above = _steps(layer, proof, levels) - offset  # the least dot that reaches the level
+        self.real = (levels > proof.output_low) & (levels <= proof.output_high)  # the steps this neuron has
+        self.wanted = levels - centre
+        self.ends = np.stack([proof.acc_low, proof.acc_high]) - offset
+        self.end_values = np.stack([proof.output_low, proof.output_high]) - centre
+
+    def fit(self, dtype: FloatType, bent: bool) -> tuple[FloatForm, npt.NDArray[np.bool_]]:
+        """A form in ``dtype``, and for which neurons it is proved; slopes next to the real scale are tried in turn."""
+        outputs = len(self.split)
+        a, c, bend = (np.zeros(outputs, dtype) for _ in range(3))
+        found = np.zeros(outputs, np.bool_)
+        for nudge in (0, 1, -1, 2, -2, 3, -3):
+            slope: Floats = (self.scale * (1 + nudge * float(np.finfo(dtype).eps))).astype(dtype)
+            slope[~self.real.any(axis=0)] = 0  # this neuron's output never changes
+            positive, negative = self._constants(slope, bent)
+            form = self._form(slope, positive.astype(dtype), np.minimum(negative - positive, 0).astype(dtype), bent)
+            better = self.hold(form) & ~found
+            a[better], c[better] = form.a[better], form.c[better]
+            if form.bend is not None:
+                bend[better] = form.bend[better]
+            found |= better
+            if found.all():
+                break
+        return self._form(a, c, bend, bent), found
+
+    def hold(self, form: FloatForm) -> npt.NDArray[np.bool_]:
+        """For which neurons the form is right on both sides of every step and at both ends. That proves it right
+        everywhere, for the form (its bend is not positive) and the specified output are both non-decreasing."""
+        high_side, low_side = (form.apply(dot.astype(form.a.dtype)) for dot in (self.above, self.above - 1))
+        sides = (high_side >= self.wanted) & (low_side < self.wanted) | ~self.real
+        ends = form.apply(self.ends.astype(form.a.dtype)) == self.end_values
+        holds: npt.NDArray[np.bool_] = sides.all(axis=0) & ends.all(axis=0)
+        return holds
+
+    def _form(self, a: Floats, c: Floats, bend: Floats, bent: bool) -> FloatForm:
+        return FloatForm(a, c, *self.bounds, self.split.astype(a.dtype), bend if bent else None)
+
+    def _constants(self, slope: Floats, bent: bool) -> tuple[Floats, Floats]:
+        """``c`` for accumulators from 0 up and for those below (the same unless ``bent``), amid what is allowed:
+        ``floor(dot * a + c)`` steps where the output does if ``wanted - a*above <= c < wanted - a*(above - 1)``."""
+        a = slope.astype(np.float64)
+        least, most = self.wanted - a * self.above, self.wanted - a * (self.above - 1)
+        if not bent:
+            both = self._middle(least, most, self.real, self.real)
+            return both, both
+        high_negative, low_negative = self.above < self.split, self.above - 1 < self.split
+        positive = self._middle(least, most, self.real & ~high_negative, self.real & ~low_negative)
+        negative = self._middle(least, most, self.real & high_negative, self.real & low_negative)
+        return positive, negative
+
+    def _middle(
+        self, least: Floats, most: Floats, bind_least: npt.NDArray[np.bool_], bind_most: npt.NDArray[np.bool_]
+    ) -> Floats:
+        """Amid the greatest ``least`` and the smallest ``most`` that bind; neurons without a step keep their output."""
+        lower = np.where(bind_least, least, -np.inf).max(axis=0, initial=-np.inf)
+        upper = np.where(bind_most, most, np.inf).min(axis=0, initial=np.inf)
+        constant = self.end_values[0] + 0.5
+        lower = np.where(np.isfinite(lower), lower, np.where(np.isfinite(upper), upper, constant))
+        upper = np.where(np.isfinite(upper), upper, lower)
+        middle: Floats = (lower + upper) / 2
+        return middle
 
 
-def _find_line(layer: Dense, proof: LayerProof, dtype: type[np.floating[Any]], zero: int) -> Line | None:
-    low, high = int(proof.output_low.min()), int(proof.output_high.max())
-    if (high - low) * len(layer.bias) > _MOST_STEPS:
-        return None
-    levels = np.arange(low + 1, high + 1, dtype=np.int64)[:, None]
-    steps = _steps(layer, proof, levels)
-    bias = layer.bias.astype(np.int64)
-    real = (levels > proof.output_low) & (levels <= proof.output_high)  # steps inside the neuron's own interval
-    above, below = steps - bias, steps - bias - 1  # the products' sum on both sides of each step
-    wanted = levels - zero
-
-    # On both sides of every step: wanted - a * above <= c < wanted - a * below. The middle leaves most room.
-    a = np.broadcast_to(_real_scale(layer), bias.shape).astype(dtype)
-    slope = a.astype(np.float64)
-    least = np.where(real, wanted - slope * above, -np.inf).max(axis=0, initial=-np.inf)
-    most = np.where(real, wanted - slope * below, np.inf).min(axis=0, initial=np.inf)
-    constant = np.where(real.any(axis=0), (least + most) / 2, proof.output_low - zero + 0.5 - slope * 0)
-    flat = ~real.any(axis=0)  # the output never changes: a = 0 says so exactly
-    a = np.where(flat, 0, a).astype(dtype)
-    c = constant.astype(dtype)
-
-    line = Line(a, c, float(layer.output.min - zero), float(layer.output.max - zero))
-    for side, holds in ((above, np.greater_equal), (below, np.less)):
-        value = side.astype(dtype)
-        _apply(line, value)
-        if not np.all(holds(value, wanted) | ~real):
-            return None
-    return line
-
-
-def _steps(layer: Dense, proof: LayerProof, levels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _steps(layer: Dense, proof: LayerProof, levels: Int64Array) -> Int64Array:
     """The least accumulator whose output reaches each level: (levels, outputs), by bisection [overflow.endpoints]."""
     shape = (len(levels), len(layer.bias))
     below = np.broadcast_to(proof.acc_low, shape).astype(np.int64)
@@ -160,3 +237,17 @@ def _real_scale(layer: Dense) -> npt.NDArray[np.float64]:
         case Foreign() as r:
             return np.asarray(r.real_scale(layer), np.float64)
     raise TypeError(f"unknown requantization {layer.requantize!r}")
+
+
+def _neurons(layer: Dense, which: npt.NDArray[np.intp]) -> Dense:
+    """The layer with only the neurons ``which``."""
+    if len(which) == len(layer.bias):
+        return layer
+    rule = layer.requantize
+    picked: dict[str, Any] = {name: v[which] for name, v in vars(rule).items() if isinstance(v, np.ndarray)}
+    scales = layer.scales
+    if scales is not None and isinstance(scales.weights, np.ndarray):
+        scales = replace(scales, weights=scales.weights[which])
+    if picked:  # per channel, which the foreign profiles are through the scales alone
+        rule = replace(rule, **picked)  # type: ignore[type-var]  # HostRule itself is no dataclass, but has no arrays
+    return Dense(layer.weights[which], layer.bias[which], rule, layer.output, scales)

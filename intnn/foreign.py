@@ -67,8 +67,8 @@ def fp32_scale(s: Scales) -> Floats:
 
 
 def f64away(acc: Ints, s: Scales, _: Dense) -> Ints | Floats:
-    """[foreign.f64away] ``acc * s_in * s_w / s_out`` in float64, left to right; nearest, ties away from zero."""
-    return _round_half_away(acc.astype(np.float64) * s.input * s.weights / s.output)
+    """[foreign.f64away] ``acc * (s_in * s_w / s_out)`` in float64; nearest, ties away from zero."""
+    return _round_half_away(acc.astype(np.float64) * (s.input * np.asarray(s.weights) / s.output))
 
 
 def fp32even(acc: Ints, s: Scales, _: Dense) -> Ints | Floats:

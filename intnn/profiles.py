@@ -1,7 +1,7 @@
 """From real scales to a requantization, the way each engine does it (spec/90-foreign-profiles.md).
 
 A profile is a rounding rule together with the derivation of its constants. Floats appear here because scales are
-floats in the formats people have; what comes out for ``single``, ``double``, ``upup`` and ``reduced15`` is int32-only.
+floats in the formats people have; what comes out for the profiles of :data:`INT32_PROFILES` is int32-only.
 """
 
 from __future__ import annotations
@@ -14,10 +14,17 @@ import numpy.typing as npt
 
 from intnn.errors import ModelError, UsageError
 from intnn.foreign import FOREIGN, Foreign
-from intnn.model import Q31, ROUNDINGS, Dense, Network, Scales
+from intnn.model import Q31, Dense, Network, Scales
 
-PROFILES = (*ROUNDINGS, "reduced15", *FOREIGN)
-"""Names of the profiles; the first four are int32-only."""
+INT32_PROFILES = {  # name: rounding, and whether the per-tensor product of scales is rounded to float32
+    "single": ("single", False),
+    "double": ("double", False),
+    "double-f32": ("double", True),
+    "upup": ("upup", True),
+    "reduced15": ("single", False),
+}
+PROFILES = (*INT32_PROFILES, *FOREIGN)
+"""Names of all profiles; those of :data:`INT32_PROFILES` give int32-only networks."""
 
 
 def quantize_multiplier(real: float) -> tuple[int, int]:
@@ -39,10 +46,14 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
     return multiplier, exponent
 
 
-def real_multipliers(s: Scales) -> list[float]:
-    """[foreign.real-multiplier] ``s_in * s_w / s_out`` in float64, but per tensor the product is rounded to float32."""
+def real_multipliers(s: Scales, *, float32_product: bool) -> list[float]:
+    """[foreign.real-multiplier] ``s_in * s_w / s_out`` in float64, one value or one an output.
+
+    With ``float32_product`` the product of a per-tensor layer is rounded to float32 before the division.
+    """
     if isinstance(s.weights, float):
-        return [float(np.float32(s.input) * np.float32(s.weights)) / s.output]
+        product = s.input * s.weights
+        return [(float(np.float32(product)) if float32_product else product) / s.output]
     return [s.input * float(w) / s.output for w in s.weights]
 
 
@@ -56,13 +67,15 @@ def requantization(profile: str, scales: Scales) -> Q31 | Foreign:
         return Foreign(profile)
     if profile not in PROFILES:
         raise UsageError("tflite.profile", f"no profile {profile!r}", expected="one of " + ", ".join(PROFILES))
-    pairs = np.array([quantize_multiplier(real) for real in real_multipliers(scales)], np.int64)
+    rounding, float32_product = INT32_PROFILES[profile]
+    reals = real_multipliers(scales, float32_product=float32_product)
+    pairs = np.array([quantize_multiplier(real) for real in reals], np.int64)
     multiplier, exponent = pairs[:, 0], pairs[:, 1]
     if profile == "reduced15":
-        multiplier, profile = reduce_multiplier(multiplier), "single"
+        multiplier = reduce_multiplier(multiplier)
     if isinstance(scales.weights, float):
-        return Q31(int(multiplier[0]), int(exponent[0]), profile)
-    return Q31(multiplier, exponent, profile)
+        return Q31(int(multiplier[0]), int(exponent[0]), rounding)
+    return Q31(multiplier, exponent, rounding)
 
 
 def reduce_multiplier(multiplier: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

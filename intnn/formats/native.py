@@ -25,7 +25,7 @@ FORMAT = "intnn-model/1"
 MAX_BYTES = 1 << 28
 """Larger files are refused unread: no microcontroller model comes near, and reading costs several times the size."""
 
-_HEX_FLOAT = re.compile(r"0x1(\.[0-9a-f]{1,13})?p[+-][0-9]{1,4}")
+_HEX_FLOAT = re.compile(r"0x1(\.[0-9a-f]{0,12}[1-9a-f])?p[+-][0-9]{1,4}")
 
 
 def dumps(net: Network) -> bytes:
@@ -58,13 +58,22 @@ def loads(text: bytes | str, *, where: str = "model") -> Network:
     Raises :class:`FileError` ``file.syntax``, ``file.field``, ``file.version`` or ``file.hash``, and
     :class:`ModelError` ``model.value``, ``model.chain`` or ``model.overflow``.
     """
+    net = read(text, where=where)
+    try:
+        require_valid(net)
+    except IntnnError as error:
+        raise error.within(where) from None
+    return net
+
+
+def read(text: bytes | str, *, where: str = "model") -> Network:
+    """As :func:`loads`, but the network is not proved yet: for looking at one that may not be valid."""
     try:
         document = parse(text)
         net = _network_in(document)
         stated = document.get("sha256")
         if stated is not None:
             _check_hash(net, stated)
-        require_valid(net)
     except IntnnError as error:
         raise error.within(where) from None
     return net

@@ -1,0 +1,235 @@
+"""The command line: data on stdout, everything else on stderr.
+
+Exit codes: 0 done, or every check passed; 1 a check failed (an invalid model, a golden mismatch); 2 the request could
+not be carried out, with ``error[code]`` and what to do about it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from intnn import bounds, engines, golden, profiles
+from intnn.demo import demo
+from intnn.errors import FileError, IntnnError, UsageError
+from intnn.formats import native, tflite
+from intnn.model import Q31, Fixed, HostRule, IntArray, Network
+from intnn.version import SPEC_VERSION, __version__
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line ``argv`` (without the program's name) and return its exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.command(arguments))
+    except IntnnError as error:
+        print(f"error[{error.code}]: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of our output left, as `| head` does
+        sys.stderr.close()
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="intnn", description="The referee for a microcontroller's neural network.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"intnn {__version__}, specification {SPEC_VERSION}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    profile_help = "follow this profile's rounding: " + ", ".join(profiles.PROFILES)
+
+    def command(name: str, function: Any, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        sub.set_defaults(command=function)
+        return sub
+
+    sub = command("demo", _demo, "show what intnn does on a bundled network; needs no files")
+
+    sub = command("run", _run, "run a network on integer inputs, bit for bit")
+    sub.add_argument("model", help="a model file (.json), or a .tflite file together with --profile")
+    sub.add_argument("--input", required=True, metavar="X.npy", help="integers of shape (batch, inputs)")
+    sub.add_argument("--output", metavar="Y.npy", help="where the outputs go; without it, as text on stdout")
+    sub.add_argument("--trace", metavar="T.npz", help="also write each layer's accumulators and outputs")
+    sub.add_argument("--engine", default="reference", choices=engines.ENGINES, help="all give the same result")
+    sub.add_argument("--profile", help=profile_help)
+
+    sub = command("check", _check, "prove that no value leaves int32, or show an input on which one does")
+    sub.add_argument("model", help="a model file (.json), or a .tflite file together with --profile")
+    sub.add_argument("--profile", help=profile_help)
+    sub.add_argument("--json", action="store_true", help="the proof as JSON, with every neuron's bounds")
+
+    sub = command("import", _import, "turn a TFLite model of dense layers into a model file")
+    sub.add_argument("model", help="a .tflite file")
+    sub.add_argument("--profile", required=True, help=profile_help)
+    sub.add_argument("-o", "--output", metavar="MODEL.json", help="where the model file goes; without it, stdout")
+
+    sub = command("golden", _golden, "check the golden vectors against this interpreter, or write them anew")
+    action = sub.add_mutually_exclusive_group(required=True)
+    action.add_argument("--check", action="store_true", help="compare every vector; write nothing")
+    action.add_argument("--write", action="store_true", help="regenerate the files; needs a source checkout")
+    sub.add_argument("--folder", type=Path, help="the golden folder (default: the one of the source checkout)")
+    return parser
+
+
+def _demo(_: argparse.Namespace) -> int:
+    print(demo())
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    net = _model(arguments.model, arguments.profile)
+    bounds.require_valid(net)
+    x = _read_array(arguments.input)
+    try:
+        y = engines.run(net, x, engine=arguments.engine)
+        if arguments.trace:
+            _write_trace(arguments.trace, net, x)
+    except IntnnError as error:
+        raise error.within(arguments.input) if error.code.startswith("input.") else error from None
+    if arguments.output:
+        _write(arguments.output, lambda file: np.save(file, y))
+        print(f"{arguments.output}: {y.dtype} {y.shape}", file=sys.stderr)
+    else:
+        np.savetxt(sys.stdout, np.atleast_2d(y), fmt="%d")
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    net = _model(arguments.model, arguments.profile)
+    proof = bounds.prove(net)
+    if arguments.json:
+        print(json.dumps(_proof_document(net, proof), indent=1))
+    else:
+        print(_proof_text(arguments.model, net, proof))
+    if proof.overflow is not None:
+        error = proof.overflow.error().within(arguments.model)
+        print(f"error[{error.code}]: {error}", file=sys.stderr)
+    return 0 if proof.valid else 1
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    result = tflite.read_tflite(arguments.model, profile=arguments.profile)
+    for line in result.report:
+        print(line, file=sys.stderr)
+    if arguments.output:
+        native.dump(result.network, arguments.output)
+        print(f"{arguments.output}: sha256 {native.network_hash(result.network)}", file=sys.stderr)
+    else:
+        sys.stdout.write(native.dumps(result.network).decode("ascii"))
+    return 0
+
+
+def _golden(arguments: argparse.Namespace) -> int:
+    folder = arguments.folder or golden.default_folder()
+    if arguments.write:
+        print(golden.write(folder))
+        return 0
+    report = golden.check(folder)
+    print(report)
+    return 0 if report.passed else 1
+
+
+def _model(path: str, profile: str | None) -> Network:
+    """The network of a model file or a .tflite file, not proved yet, under ``profile`` if one is given."""
+    if path.endswith(".tflite"):
+        if profile is None:
+            raise UsageError(
+                "usage.option",
+                "a .tflite file does not say how to round",
+                where=path,
+                expected="--profile with one of " + ", ".join(profiles.PROFILES),
+            )
+        return tflite.import_tflite(path, profile=profile)
+    net = native.read(native.read_bytes(path), where=path)
+    return net if profile is None else profiles.with_profile(net, profile)
+
+
+def _proof_text(path: str, net: Network, proof: bounds.Proof) -> str:
+    verdict = "valid: no value leaves int32, for any input in the declared range" if proof.valid else "NOT valid"
+    head = f"{path}: {verdict}\n  sha256 {native.network_hash(net)}\n"
+    low, high = net.input.min, net.input.max
+    head += f"  input  {net.sizes[0]} x {net.input.type}, zero point {net.input.zero_point}, range [{low}, {high}]\n"
+    rows = [("layer", "size", "requantize", "accumulator", "any partial sum", "product", "output", "headroom")]
+    for i, (layer, p) in enumerate(zip(net.layers, proof.layers, strict=False)):
+        product = "" if p.product_low is None or p.product_high is None else _span(p.product_low, p.product_high)
+        spans = (
+            _span(p.acc_low, p.acc_high),
+            _span(p.sum_low, p.sum_high),
+            product,
+            _span(p.output_low, p.output_high),
+        )
+        size = f"{layer.weights.shape[1]}-{layer.weights.shape[0]}"
+        rows.append((str(i), size, _rule_name(layer.requantize), *spans, f"{p.headroom} bits"))
+    widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
+    table = ("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return head + "\n".join(line.rstrip() for line in table)
+
+
+def _rule_name(rule: Fixed | Q31 | HostRule) -> str:
+    match rule:
+        case Fixed():
+            return "fixed"
+        case Q31():
+            return f"q31 {rule.rounding}"
+        case _:
+            return f"{vars(rule)['profile']} (host)"
+
+
+def _span(low: Any, high: Any) -> str:
+    return f"[{low.min()}, {high.max()}]"
+
+
+def _proof_document(net: Network, proof: bounds.Proof) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "valid": proof.valid,
+        "int32_only": net.int32_only,
+        "sha256": native.network_hash(net),
+        "layers": [{**_lists(layer), "headroom_bits": layer.headroom} for layer in proof.layers],
+    }
+    if proof.overflow is not None:
+        document["overflow"] = _lists(proof.overflow)
+    return document
+
+
+def _lists(record: Any) -> dict[str, Any]:
+    return {name: v.tolist() if isinstance(v, np.ndarray) else v for name, v in vars(record).items()}
+
+
+def _read_array(path: str) -> IntArray:
+    """The array of a .npy file, mapped and not read, so that a header cannot claim memory the file does not fill."""
+    try:
+        array: IntArray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError as error:
+        raise FileError("file.read", f"cannot be read: {error.strerror or error}", where=path) from None
+    except (ValueError, EOFError, SyntaxError, TypeError):  # what numpy raises for a damaged or pickled file
+        array = None  # type: ignore[assignment]  # reported with the other wrong kind just below
+    if not isinstance(array, np.ndarray):
+        raise FileError(
+            "file.array", "not a .npy file of integers", where=path, expected="numpy.save of an integer array"
+        )
+    return array
+
+
+def _write_trace(path: str, net: Network, x: IntArray) -> None:
+    parts = {}
+    for i, layer in enumerate(engines.trace(net, x)):
+        parts[f"acc{i}"], parts[f"output{i}"] = layer
+    _write(path, lambda file: np.savez(file, **parts))
+
+
+def _write(path: str, save: Any) -> None:
+    try:
+        with open(path, "wb") as file:
+            save(file)
+    except OSError as error:
+        raise FileError("file.write", f"cannot be written: {error.strerror}", where=path) from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
