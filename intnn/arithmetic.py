@@ -88,10 +88,11 @@ def high_multiply(x: Word, m: Word, n: Word) -> Word:
     With ``xl`` in [-2^15, 2^15), ``xh`` in [-2^15, 2^15], ``mh`` in [0, 2^15) and ``ml`` in [0, 2^16) all four
     products lie within int32; the two middle ones are added in halves of 15 bits, for their sum would not.
     """
-    low = x + (x >> 16) * -65536
+    floor = x >> 16
+    low = x + floor * -32768 + floor * -32768  # in two steps, for -2^15 * -2^16 does not fit
     carry = low >> 15
     xl = low + carry * -65536
-    xh = (x >> 16) + carry
+    xh = floor + carry
     mh = m >> 16
     ml = m + mh * -65536
     a = xh * ml

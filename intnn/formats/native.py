@@ -34,7 +34,7 @@ def dumps(net: Network) -> bytes:
     Raises :class:`ModelError` ``model.overflow`` for a network that is not valid: such a file could not be read.
     """
     require_valid(net)
-    document = _network_out(net)
+    document = document_of(net)
     return canonical({**document, "sha256": content_hash(document)}) + b"\n"
 
 
@@ -81,7 +81,7 @@ def read(text: bytes | str, *, where: str = "model") -> Network:
 
 def network_hash(net: Network) -> str:
     """The content hash of ``net``: 64 hexadecimal digits [file.hash]."""
-    return content_hash(_network_out(net))
+    return content_hash(document_of(net))
 
 
 def canonical(document: Any) -> bytes:
@@ -324,7 +324,8 @@ def _field(place: str, found: str, expected: str) -> FileError:
 # --- writing -------------------------------------------------------------------------------------------------------
 
 
-def _network_out(net: Network) -> dict[str, Any]:
+def document_of(net: Network) -> dict[str, Any]:
+    """The members of the model file of ``net``, without ``sha256`` [file.model]."""
     document: dict[str, Any] = {
         "format": FORMAT,
         "input": vars(net.input),

@@ -1,0 +1,141 @@
+"""The shape of the code: three operators in the core, imports downwards, codes and clauses in order."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from intnn.errors import CODES
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "intnn"
+CORE = ("arithmetic", "interpreter")  # the modules through which data flows
+
+# Each room may import from rooms on lines above its own.
+ROOMS = [
+    {"version", "errors"},
+    {"arithmetic"},
+    {"checked", "model"},
+    {"interpreter", "foreign"},
+    {"bounds", "profiles"},
+    {"fast"},
+    {"engines"},
+    {"formats.native"},
+    {"formats.tflite"},
+    {"golden_cases", "demo"},
+    {"golden"},
+    {"__main__", "__init__"},
+]
+
+
+def forbidden_operators(source: str) -> list[str]:
+    """Operators on data other than ``*``, ``+`` and ``>>``; annotations and the choice of a rounding by name aside."""
+    tree = ast.parse(source)
+    annotations: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        for field in ("annotation", "returns"):
+            part = getattr(node, field, None)
+            if isinstance(part, ast.AST):
+                annotations.update(ast.walk(part))
+    found = []
+    for node in ast.walk(tree):
+        if node in annotations:
+            continue
+        match node:
+            case ast.BinOp(op=ast.Mult() | ast.Add() | ast.RShift()):
+                pass
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant()):
+                pass
+            case ast.Compare(ops=[ast.Eq()], comparators=[ast.Constant(value=str())]):
+                pass
+            case ast.BinOp() | ast.UnaryOp() | ast.Compare() | ast.BoolOp() | ast.AugAssign():
+                found.append(ast.unparse(node))
+            case ast.Call(
+                func=ast.Name(id="abs" | "min" | "max" | "sum" | "divmod" | "pow" | "round" | "int" | "float")
+            ):
+                found.append(ast.unparse(node))
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="np"))):
+                found.append(ast.unparse(node))
+    return found
+
+
+@pytest.mark.parametrize("module", CORE)
+def test_the_core_uses_three_operators(module: str) -> None:
+    assert forbidden_operators((PACKAGE / f"{module}.py").read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "x - y",
+        "x << 1",
+        "x & 1",
+        "x // 2",
+        "x / 2",
+        "-x",
+        "~x",
+        "x < 0",
+        "abs(x)",
+        "max(x, y)",
+        "np.clip(x, 0, 1)",
+        "x @ y",
+    ],
+)
+def test_that_test_can_fail(line: str) -> None:
+    assert forbidden_operators(f"def f(x: int | None, y: int) -> int:\n    return {line}\n")
+    assert forbidden_operators("def f(x):\n    x -= 1\n")
+
+
+def modules() -> dict[str, ast.Module]:
+    names = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+        names[name] = ast.parse(path.read_text())
+    return names
+
+
+def test_imports_point_downwards() -> None:
+    level = {name: i for i, room in enumerate(ROOMS) for name in room}
+    for name, tree in modules().items():
+        if name == "formats":
+            assert not tree.body
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "intnn":
+                inner = (node.module or "").partition(".")[2]
+                for alias in node.names:
+                    joined = ".".join(p for p in (inner, alias.name) if p)
+                    target = joined if joined in level else inner
+                    assert level[target] < level[name], f"{name} imports {target}"
+            assert not (isinstance(node, ast.ImportFrom) and node.level), f"{name}: relative import"
+
+
+def test_every_error_code_is_used_and_documented() -> None:
+    source = "".join(p.read_text() for p in PACKAGE.rglob("*.py") if p.name != "errors.py")
+    assert [code for code in CODES if f'"{code}"' not in source] == []
+    rows = re.findall(r"^\| `([a-z0-9.-]+)` \| (.+) \|$", (ROOT / "docs" / "errors.md").read_text(), re.M)
+    assert dict(rows) == CODES
+
+
+def test_import_is_light() -> None:
+    """Optional and test-time packages are not imported until they are needed."""
+    code = "import sys, intnn; print(*sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    heavy = {"flatbuffers", "tflite", "jsonschema", "hypothesis", "pytest", "pycparser", "argparse"}
+    assert heavy.isdisjoint(loaded)
+    assert "numpy" in loaded
+
+
+def test_top_level_is_fixed() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    top = {line.split("/")[0] for line in listed.stdout.splitlines()}
+    allowed = {"pyproject.toml", "intnn", "spec", "tests", "golden", "docs", "README.md", "LICENSE"}
+    assert {name for name in top if not name.startswith(".")} <= allowed
