@@ -1,0 +1,93 @@
+"""Every command and snippet of README.md and docs/ runs, and prints what it is shown to print.
+
+A ``python`` block is executed; a ``console`` block is a session: lines after ``$ `` are commands, the lines below each
+what it prints, stdout and stderr together. ``...`` in an output stands for anything within its line.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tflite_builder import Layer, Model, build
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.S | re.M)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the files that the pages speak of."""
+    import numpy as np
+
+    layers = (
+        Layer(np.array([[90, -20, 7], [-128, 50, 3]], np.int8), 0.01, 0.05, -128, np.array([100, -50]), "RELU"),
+        Layer(np.array([[127, -64]], np.int8), 0.008, 0.02, 5, np.array([-7])),
+    )
+    (tmp_path / "model.tflite").write_bytes(build(Model(0.03, layers, input_zero_point=-3)))
+    too_large = (
+        '{"format":"intnn-model/1","input":{"type":"int16","zero_point":0,"min":0,"max":4095},"layers":[{"type":"dense",'
+        '"weights":[[127,127]],"bias":[0],"requantize":{"family":"fixed","multiplier":5000,"shift":20,"round":524288,'
+        '"pre_shift":0,"pre_round":0},"output":{"type":"int8","zero_point":0,"min":-128,"max":127}}]}'
+    )
+    (tmp_path / "too-large.json").write_text(too_large)
+    return tmp_path
+
+
+def run(command: str, folder: Path) -> str:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    done = subprocess.run(
+        command,
+        shell=True,
+        cwd=folder,
+        env={**os.environ, "PATH": path, "COLUMNS": "100"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return done.stdout
+
+
+def session(text: str) -> list[tuple[str, str]]:
+    """Commands and their outputs."""
+    parts = re.split(r"^\$ (.*)\n", text, flags=re.M)[1:]
+    return list(zip(parts[::2], parts[1::2], strict=True))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_page(page: Path, folder: Path) -> None:
+    for language, text in BLOCK.findall(page.read_text()):
+        if language == "python":
+            (folder / "snippet.py").write_text(text)
+            done = subprocess.run(
+                [sys.executable, "snippet.py"], cwd=folder, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stderr
+        elif language == "console":
+            for command, shown in session(text):
+                pattern = re.escape(shown.rstrip("\n")).replace(re.escape("..."), ".*")
+                printed = run(command, folder).rstrip("\n")
+                assert re.fullmatch(pattern, printed), f"$ {command}\n{printed}"
+        else:
+            assert language in ("sh", "json"), f"{page.name}: a block of {language} is not tested"
+
+
+def test_links_lead_somewhere() -> None:
+    for page in [*PAGES, *sorted((ROOT / "spec").glob("*.md"))]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_readmes_commands_are_what_ci_runs() -> None:
+    first = next(text for language, text in BLOCK.findall((ROOT / "README.md").read_text()) if language == "sh")
+    demo, tests = first.strip().splitlines()
+    assert demo.startswith("python3 -m venv .venv && ")
+    assert demo.endswith("intnn demo")
+    assert tests.endswith("-m pytest")
+    assert "README.md" in (ROOT / ".ci" / "run").read_text()
