@@ -51,12 +51,12 @@ def trace(net: Network, x: npt.ArrayLike, *, engine: str = "reference") -> list[
     return [LayerTrace(t.acc[0], t.output[0]) for t in traces] if single else traces
 
 
-def _execute(net: Network, rows: npt.NDArray[np.int32], engine: str) -> list[LayerTrace]:
+def _execute(net: Network, rows: IntArray, engine: str) -> list[LayerTrace]:
     if engine not in ("reference", "checked"):
         raise UsageError("usage.engine", f"no engine {engine!r} here", expected="one of " + ", ".join(ENGINES))
     require_valid(net)
     if engine == "reference":
-        traces = list(interpreter.execute(net, interpreter.columns(rows)))
+        traces = list(interpreter.execute(net, interpreter.columns(rows.astype(np.int32))))
     elif net.int32_only:
         checked = interpreter.execute(net, interpreter.columns(Int32(rows)))
         traces = [LayerTrace(t.acc.values.astype(np.int32), t.output.values) for t in checked]
@@ -69,8 +69,8 @@ def _execute(net: Network, rows: npt.NDArray[np.int32], engine: str) -> list[Lay
     return [LayerTrace(t.acc, t.output.astype(layer.output.type)) for t, layer in zip(traces, net.layers, strict=True)]
 
 
-def _batch(net: Network, x: npt.ArrayLike) -> tuple[npt.NDArray[np.int32], bool]:
-    """``x`` as int32 rows, and whether it was a single vector."""
+def _batch(net: Network, x: npt.ArrayLike) -> tuple[IntArray, bool]:
+    """``x`` as rows, verified, in its own integer type; and whether it was a single vector."""
     try:
         array: npt.NDArray[Any] = np.asarray(x)
     except (ValueError, OverflowError):
@@ -86,13 +86,12 @@ def _batch(net: Network, x: npt.ArrayLike) -> tuple[npt.NDArray[np.int32], bool]
     if array.ndim not in (1, 2) or array.shape[-1] != size:
         raise InputError("input.shape", f"shape {array.shape}", expected=f"(batch, {size}) or ({size},)")
     low, high = net.input.min, net.input.max
-    wrong = (array < low) | (array > high)
-    if wrong.any():
-        at = tuple(int(i) for i in np.argwhere(wrong)[0])
+    if array.size and (array.min() < low or array.max() > high):
+        at = tuple(int(i) for i in np.argwhere((array < low) | (array > high))[0])
         raise InputError(
             "input.range",
             f"{array[at]}",
             where="input" + "".join(f"[{i}]" for i in at),
             expected=f"a value within the declared range [{low}, {high}]",
         )
-    return np.atleast_2d(array).astype(np.int32), array.ndim == 1
+    return np.atleast_2d(array), array.ndim == 1

@@ -202,7 +202,7 @@ class Network:
             raise _wrong("layers", "none", "at least one layer")
         for name in ("name", "source"):
             text = getattr(self, name)
-            if not (isinstance(text, str) and len(text) <= 200 and text.isascii() and (text.isprintable() or not text)):
+            if not (isinstance(text, str) and len(text) <= 200 and text.isascii() and text.isprintable()):
                 raise _wrong(name, repr(text)[:80], "at most 200 printable ASCII characters")
         for i, (before, after) in enumerate(zip(self.layers, self.layers[1:], strict=False), 1):
             if after.weights.shape[1] != before.weights.shape[0]:

@@ -37,7 +37,9 @@ def test_bounds_are_reached_by_some_input_and_some_order(
     source = Activation("int8", zero, low, low + width)
     net = one_neuron(weights, bias, Fixed.half_up(2), source, Activation("int16"))
     proof = prove(net).layers[0]
-    accs, sums, outputs = set(), set(), set()
+    accs: set[int] = set()
+    sums: set[int] = set()
+    outputs: set[int] = set()
     for x in product(range(low, low + width + 1), repeat=len(weights)):
         summands = [bias, *((v - zero) * w for v, w in zip(x, weights, strict=True))]
         accs.add(sum(summands))
@@ -51,7 +53,7 @@ def test_bounds_are_reached_by_some_input_and_some_order(
 
 @given(cases())
 @settings(max_examples=200)
-def test_nothing_leaves_the_proven_ranges(case: tuple[Network, np.ndarray]) -> None:  # type: ignore[type-arg]  # any integers
+def test_nothing_leaves_the_proven_ranges(case: tuple[Network, np.ndarray]) -> None:
     net, x = case
     for layer, proof, run_layer in zip(net.layers, prove(net).layers, trace(net, x, engine="checked"), strict=True):
         assert np.all((run_layer.acc >= proof.acc_low) & (run_layer.acc <= proof.acc_high))

@@ -112,6 +112,6 @@ def test_networks_are_frozen_to_the_arrays() -> None:
 
 
 def test_scalars_are_ints_and_arrays_int32() -> None:
-    rule = Q31(np.int64(1 << 30), np.array([-1, 2], np.int8), "single")
+    rule = Q31(np.array(1 << 30), np.array([-1, 2], np.int8), "single")
     assert type(rule.multiplier) is int
     assert np.asarray(rule.exponent).dtype == np.int32

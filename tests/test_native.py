@@ -44,7 +44,7 @@ def document() -> dict[str, Any]:
 
 @given(cases(foreign=True))
 @settings(max_examples=150)
-def test_round_trip(case: tuple[Network, np.ndarray]) -> None:  # type: ignore[type-arg]  # any integers
+def test_round_trip(case: tuple[Network, np.ndarray]) -> None:
     net, x = case
     data = intnn.dumps(net)
     again = intnn.loads(data)
