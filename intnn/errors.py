@@ -27,10 +27,10 @@ CODES: dict[str, str] = {
     "tflite.file": "the file is not a readable TFLite flatbuffer",
     "tflite.operator": "the TFLite model uses an operator that is not supported",
     "tflite.field": "a field of the TFLite model has a value that is not supported",
-    "tflite.profile": "no such profile",
     "golden.missing": "a golden file, or the folder, is not there",
     "golden.mismatch": "golden vectors and implementation disagree",
     "usage.engine": "no such engine",
+    "usage.profile": "no such profile",
     "usage.option": "the command line cannot be carried out as given",
     "usage.extra": "an optional dependency is not installed",
 }

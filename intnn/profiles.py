@@ -60,13 +60,12 @@ def real_multipliers(s: Scales, *, float32_product: bool) -> list[float]:
 def requantization(profile: str, scales: Scales) -> Q31 | Foreign:
     """The requantization of a layer with real ``scales`` under ``profile`` (one of :data:`PROFILES`).
 
-    Raises :class:`UsageError` ``tflite.profile`` for an unknown name, :class:`ModelError` ``model.value`` where the
+    Raises :class:`UsageError` ``usage.profile`` for an unknown name, :class:`ModelError` ``model.value`` where the
     scales lie outside what the profile can express.
     """
+    require_profile(profile)
     if profile in FOREIGN:
         return Foreign(profile)
-    if profile not in PROFILES:
-        raise UsageError("tflite.profile", f"no profile {profile!r}", expected="one of " + ", ".join(PROFILES))
     rounding, float32_product = INT32_PROFILES[profile]
     reals = real_multipliers(scales, float32_product=float32_product)
     pairs = np.array([quantize_multiplier(real) for real in reals], np.int64)
@@ -76,6 +75,12 @@ def requantization(profile: str, scales: Scales) -> Q31 | Foreign:
     if isinstance(scales.weights, float):
         return Q31(int(multiplier[0]), int(exponent[0]), rounding)
     return Q31(multiplier, exponent, rounding)
+
+
+def require_profile(profile: str) -> None:
+    """Raises :class:`UsageError` ``usage.profile`` if there is no profile of that name."""
+    if profile not in PROFILES:
+        raise UsageError("usage.profile", f"no profile {profile!r}", expected="one of " + ", ".join(PROFILES))
 
 
 def reduce_multiplier(multiplier: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -89,6 +94,7 @@ def with_profile(net: Network, profile: str) -> Network:
 
     Raises as :func:`requantization`, and :class:`ModelError` ``model.value`` where a layer carries no scales.
     """
+    require_profile(profile)
     return replace(net, layers=tuple(_convert(i, layer, profile) for i, layer in enumerate(net.layers)))
 
 

@@ -148,7 +148,7 @@ def test_what_profiles_refuse() -> None:
         with_profile(net, "double")
     with pytest.raises(UsageError, match="no profile 'nearest'") as caught:
         requantization("nearest", Scales(1.0, 1.0, 1.0))
-    assert caught.value.code == "tflite.profile"
+    assert caught.value.code == "usage.profile"
     with pytest.raises(ModelError, match="profile is 'nearest'"):
         Foreign("nearest")
     wild = Dense(np.array([[1]]), np.array([0]), Foreign("fp32even"), Activation(), Scales(256.0, 1.0, 1.0))
