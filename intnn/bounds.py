@@ -119,22 +119,22 @@ def require_valid(net: Network) -> Proof:
 
 
 def _prove_layer(index: int, layer: Dense, source: Activation) -> LayerProof | Overflow:
-    weights = layer.weights.astype(np.int64)
     bias = layer.bias.astype(np.int64)
-    at_min, at_max = weights * (source.min - source.zero_point), weights * (source.max - source.zero_point)
-    term_low, term_high = np.minimum(at_min, at_max), np.maximum(at_min, at_max)
-    acc_low, acc_high = bias + term_low.sum(axis=1), bias + term_high.sum(axis=1)
-    sum_low = np.minimum(bias, 0) + np.minimum(term_low, 0).sum(axis=1)
-    sum_high = np.maximum(bias, 0) + np.maximum(term_high, 0).sum(axis=1)
+    # A product's ends depend on its weight's sign only, so the sums of positive and of negative weights are enough.
+    positive = np.maximum(layer.weights, 0).sum(axis=1, dtype=np.int64)
+    negative = np.minimum(layer.weights, 0).sum(axis=1, dtype=np.int64)
+    low, high = source.min - source.zero_point, source.max - source.zero_point
+    acc_low, acc_high = bias + positive * low + negative * high, bias + positive * high + negative * low
+    sum_low = np.minimum(bias, 0) + positive * min(low, 0) + negative * max(high, 0)
+    sum_high = np.maximum(bias, 0) + positive * max(high, 0) + negative * min(low, 0)
 
-    for extreme, worst, bound in ((sum_high, term_high, INT32_MAX), (sum_low, term_low, INT32_MIN)):
-        wrong = extreme > bound if bound > 0 else extreme < bound
+    for upper, wrong in ((True, sum_high > INT32_MAX), (False, sum_low < INT32_MIN)):
         if wrong.any():
             neuron = int(np.argmax(wrong))
-            x = _witness(layer, source, neuron, worst)
-            kind = "positive" if bound > 0 else "negative"
+            x = _witness(layer, source, neuron, upper)
+            kind, extreme = ("positive", sum_high) if upper else ("negative", sum_low)
             message = f"the sum of its {kind} summands (bias and products) is {extreme[neuron]} and leaves int32"
-            return Overflow(index, neuron, x, _accumulator(layer, source, neuron, x), message)
+            return Overflow(index, neuron, x, int((acc_high if upper else acc_low)[neuron]), message)
 
     ends = np.stack([acc_low, acc_high])
     if isinstance(layer.requantize, HostRule):  # proved are the sums; the rule itself runs on the host, in floats
@@ -144,11 +144,11 @@ def _prove_layer(index: int, layer: Dense, source: Activation) -> LayerProof | O
         outputs = interpreter.requantize(Int32(ends), layer).values
     except ContractError as error:
         side, neuron = error.index
-        x = _witness(layer, source, neuron, term_high if side else term_low)
+        x = _witness(layer, source, neuron, bool(side))
         message = f"requantizing acc = {ends[side, neuron]}: {error.found}"
         return Overflow(index, neuron, x, int(ends[side, neuron]), message)
-    low, high = _products(ends, layer.requantize) if isinstance(layer.requantize, Fixed) else (None, None)
-    return LayerProof(acc_low, acc_high, sum_low, sum_high, low, high, outputs[0], outputs[1])
+    least, most = _products(ends, layer.requantize) if isinstance(layer.requantize, Fixed) else (None, None)
+    return LayerProof(acc_low, acc_high, sum_low, sum_high, least, most, outputs[0], outputs[1])
 
 
 def _products(ends: Int64Array, r: Fixed) -> tuple[Int64Array, Int64Array]:
@@ -156,14 +156,9 @@ def _products(ends: Int64Array, r: Fixed) -> tuple[Int64Array, Int64Array]:
     return low, high + r.round
 
 
-def _witness(layer: Dense, source: Activation, neuron: int, worst: Int64Array) -> Int64Array:
-    """The input on which every product of the neuron takes its extreme value ``worst[neuron]``."""
-    at_max = layer.weights[neuron].astype(np.int64) * (source.max - source.zero_point)
-    return np.where(at_max == worst[neuron], source.max, source.min).astype(np.int64)
-
-
-def _accumulator(layer: Dense, source: Activation, neuron: int, x: Int64Array) -> int:
-    return int(layer.bias[neuron] + ((x - source.zero_point) * layer.weights[neuron].astype(np.int64)).sum())
+def _witness(layer: Dense, source: Activation, neuron: int, upper: bool) -> Int64Array:
+    """The input on which every product of the neuron takes its largest value, or its smallest."""
+    return np.where((layer.weights[neuron] >= 0) == upper, source.max, source.min).astype(np.int64)
 
 
 def _magnitude_bits(v: int) -> int:

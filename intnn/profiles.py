@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from intnn.errors import ModelError, UsageError
 from intnn.foreign import FOREIGN, Foreign
-from intnn.model import Q31, Dense, Network, Scales
+from intnn.model import Q31, TYPES, Dense, Network, Scales
 
 INT32_PROFILES = {  # name: rounding, and whether the per-tensor product of scales is rounded to float32
     "single": ("single", False),
@@ -53,7 +53,8 @@ def real_multipliers(s: Scales, *, float32_product: bool) -> list[float]:
     """
     if isinstance(s.weights, float):
         product = s.input * s.weights
-        return [(float(np.float32(product)) if float32_product else product) / s.output]
+        with np.errstate(over="ignore"):  # an infinite product is refused as a real multiplier
+            return [(float(np.float32(product)) if float32_product else product) / s.output]
     return [s.input * float(w) / s.output for w in s.weights]
 
 
@@ -83,6 +84,26 @@ def require_profile(profile: str) -> None:
         raise UsageError("usage.profile", f"no profile {profile!r}", expected="one of " + ", ".join(PROFILES))
 
 
+def activation_bounds(profile: str, activation: str, type: str, zero_point: int, scale: float) -> tuple[int, int]:
+    """[foreign.activation-bounds] the clamp of a layer with fused ``activation`` NONE, RELU or RELU6.
+
+    NONE is the range of the ``type``; RELU begins at the zero point; RELU6 also ends at 6, quantized with one
+    float32 division: ``zero_point + half_away(6 / scale)``, but ``half_even(6 / scale + zero_point)`` under fp32even.
+    """
+    low, high = TYPES[type]
+    if activation == "NONE":
+        return low, high
+    if activation == "RELU":
+        return zero_point, high
+    with np.errstate(over="ignore"):  # a tiny scale gives infinity; 2^20 is beyond every type's range, too
+        six = min(np.float32(6) / np.float32(scale), np.float32(2**20))
+    if profile == "fp32even":
+        top = int(np.rint(six + np.float32(zero_point)))
+    else:
+        top = zero_point + math.floor(float(six) + 0.5)  # the sum is exact in float64
+    return zero_point, min(high, top)
+
+
 def reduce_multiplier(multiplier: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """[foreign.reduced15] the multiplier rounded half up to its upper 15 bits, saturated, as engines do for int16."""
     upper: npt.NDArray[np.int64] = np.minimum((multiplier + (1 << 15)) >> 16, 0x7FFF)
@@ -92,13 +113,15 @@ def reduce_multiplier(multiplier: npt.NDArray[np.int64]) -> npt.NDArray[np.int64
 def with_profile(net: Network, profile: str) -> Network:
     """The same network under another profile, derived from the real scales its layers carry.
 
-    Raises as :func:`requantization`, and :class:`ModelError` ``model.value`` where a layer carries no scales.
+    The clamps stay as they are [foreign.activation-bounds]. Raises as :func:`requantization`, and :class:`ModelError`
+    ``model.value`` where a layer carries no scales, or its clamp is a ReLU6 bound that ``profile`` rounds differently.
     """
     require_profile(profile)
     return replace(net, layers=tuple(_convert(i, layer, profile) for i, layer in enumerate(net.layers)))
 
 
 def _convert(index: int, layer: Dense, profile: str) -> Dense:
+    """The layer under ``profile``; refused where its clamp looks like a ReLU6 that would be rounded otherwise."""
     if layer.scales is None:
         raise ModelError(
             "model.value",
@@ -106,5 +129,15 @@ def _convert(index: int, layer: Dense, profile: str) -> Dense:
             where=f"layer {index}",
             expected=f"the real scales, from which {profile} is derived",
             repair="import the model again from the file that has them",
+        )
+    out = layer.output
+    sixes = [activation_bounds(p, "RELU6", out.type, out.zero_point, layer.scales.output)[1] for p in PROFILES]
+    if out.max in sixes and out.max != sixes[PROFILES.index(profile)] and out.max != TYPES[out.type][1]:
+        raise ModelError(
+            "model.value",
+            f"max is {out.max}, a ReLU6 bound that {profile} rounds to {sixes[PROFILES.index(profile)]}",
+            where=f"layer {index}",
+            expected="a clamp that does not depend on the profile",
+            repair=f"import the model again from its source with profile {profile}",
         )
     return replace(layer, requantize=requantization(profile, layer.scales))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import permutations, product
 
 import numpy as np
@@ -152,3 +153,15 @@ def test_headroom_counts_unused_bits() -> None:
     for k in range(8, 31):
         net = one_neuron([0], (1 << k) - 1, Q31(1 << 30, -25, "single"), Activation(), Activation())
         assert prove(net).layers[0].headroom == 31 - k
+
+
+def test_a_wide_proof_needs_little_memory() -> None:
+    """The proof of a layer takes a few times the memory of its weights, not fifty times."""
+    weights = np.full((1000, 2000), -3, np.int8)
+    layer = Dense(weights, np.zeros(1000, int), Fixed.floor(12), Activation())
+    net = Network(Activation(), (layer,))
+    tracemalloc.start()
+    prove(net)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * weights.nbytes

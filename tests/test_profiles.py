@@ -15,7 +15,7 @@ from intnn import Activation, Dense, Network, Scales, prove, run, with_profile
 from intnn.errors import ModelError, UsageError
 from intnn.foreign import FOREIGN, Foreign
 from intnn.model import Q31, Fixed
-from intnn.profiles import INT32_PROFILES, PROFILES, quantize_multiplier, requantization
+from intnn.profiles import INT32_PROFILES, PROFILES, activation_bounds, quantize_multiplier, requantization
 
 ORACLE = oracle.Oracle()
 F32 = st.floats(2.0**-20, 2.0**10, width=32)
@@ -154,3 +154,15 @@ def test_what_profiles_refuse() -> None:
     wild = Dense(np.array([[1]]), np.array([0]), Foreign("fp32even"), Activation(), Scales(256.0, 1.0, 1.0))
     with pytest.raises(ModelError, match="input scale"):
         run(Network(Activation(), (wild,)), [1])
+
+
+def test_a_relu6_bound_is_part_of_the_profile() -> None:
+    """6 / 4 = 1.5: rounded away it is 2, with zero point -1 rounded to even it is 0."""
+    assert activation_bounds("double", "RELU6", "int8", -1, 4.0) == (-1, 1)
+    assert activation_bounds("fp32even", "RELU6", "int8", -1, 4.0) == (-1, 0)
+    scales = Scales(1.0, 1.0, 4.0)
+    layer = Dense(np.array([[1]]), np.array([0]), Fixed.floor(2), Activation("int8", -1, -1, 1), scales)
+    net = Network(Activation(), (layer,))
+    assert with_profile(net, "upup").layers[0].output.max == 1
+    with pytest.raises(ModelError, match="ReLU6 bound that fp32even rounds to 0"):
+        with_profile(net, "fp32even")

@@ -141,7 +141,7 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(digits: str) -> int:
-    if len(digits) > 19:
+    if len(digits.lstrip("-")) > 18:
         _refuse_number(digits)
     return int(digits)
 
