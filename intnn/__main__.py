@@ -155,6 +155,8 @@ def _proof_text(path: str, net: Network, proof: bounds.Proof) -> str:
     head = f"{path}: {verdict}\n  sha256 {native.network_hash(net)}\n"
     low, high = net.input.min, net.input.max
     head += f"  input  {net.sizes[0]} x {net.input.type}, zero point {net.input.zero_point}, range [{low}, {high}]\n"
+    if not proof.layers:
+        return head.rstrip()
     rows = [("layer", "size", "requantize", "accumulator", "any partial sum", "product", "output", "headroom")]
     for i, (layer, p) in enumerate(zip(net.layers, proof.layers, strict=False)):
         product = "" if p.product_low is None or p.product_high is None else _span(p.product_low, p.product_high)

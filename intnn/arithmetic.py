@@ -45,7 +45,8 @@ def shift_half_away(x: Word, s: Word) -> Word:
 def shift_half_even(x: Word, s: Word) -> Word:
     """[shift.half-even] nearest, ties to even; ``x`` in [-(2^31-1), 2^31-1], ``s`` in [0, 31]."""
     quotient = x >> s
-    odd = quotient + (quotient >> 1) * -2
+    half = quotient >> 1
+    odd = quotient + half * -1 + half * -1  # in two steps: for s = 0, twice the half may be -2^31
     return shift_half_up(x + (odd + -1) * (if_positive(s) * -1), s)
 
 

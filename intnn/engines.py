@@ -75,7 +75,7 @@ def _batch(net: Network, x: npt.ArrayLike) -> tuple[IntArray, bool]:
         array: npt.NDArray[Any] = np.asarray(x)
     except (ValueError, OverflowError):
         raise InputError("input.type", "not a rectangular array of integers", expected="integers") from None
-    if array.dtype.kind not in "iu":
+    if array.dtype.kind not in "iu" and array.size:
         raise InputError(
             "input.type",
             f"an array of {array.dtype}",

@@ -25,9 +25,12 @@ ROOMS = [
     {"bounds", "profiles"},
     {"fast"},
     {"engines"},
-    {"formats.native"},
+    {"formats.native", "formats.flatbuffer"},
     {"formats.tflite"},
     {"golden_cases", "demo"},
+    {"golden"},
+    {"operations", "golden_models", "demo"},
+    {"golden_cases"},
     {"golden"},
     {"__main__", "__init__"},
 ]

@@ -47,6 +47,12 @@ def test_the_one_excluded_operand_breaks_the_contract(name: str) -> None:
         arithmetic.SHIFTS[name](Int32(LOW), 1)
 
 
+@pytest.mark.parametrize("name", DEFINITIONS)
+def test_no_step_of_a_rounding_shift_leaves_int32(name: str) -> None:
+    for s in range(32):
+        arithmetic.SHIFTS[name](Int32([x for x in WORDS if x > LOW or name not in WITHOUT_LOWEST]), s)
+
+
 def test_rounding_shifts_disagree_pairwise() -> None:
     """Each pair of rules differs somewhere on -3/2, -1/2 and 1/2: the names are not synonyms."""
     answers = {name: tuple(shift(x, 1) for x in (-3, -1, 1)) for name, shift in arithmetic.SHIFTS.items()}

@@ -41,8 +41,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     bad["layers"][0]["bias"][1] = 2147483647
     del bad["sha256"]
     Path("bad.json").write_text(json.dumps(bad))
-    (layers := []).append(Layer(np.array([[90, -20]], np.int8), 0.01, 0.05, -128, np.array([100]), "RELU"))
-    Path("model.tflite").write_bytes(build(Model(0.03, tuple(layers), input_zero_point=-3)))
+    layers = (Layer(np.array([[90, -20]], np.int8), 0.01, 0.05, -128, np.array([100]), "RELU"),)
+    Path("model.tflite").write_bytes(build(Model(0.03, layers, input_zero_point=-3)))
     return tmp_path
 
 

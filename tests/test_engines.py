@@ -81,7 +81,7 @@ def test_types_in_and_out(name: str) -> None:
         ([[1, 2], [3]], "input.type", "rectangular"),
         ([1 << 70, 0], "input.type", "object"),
         (None, "input.type", "object"),
-        ([], "input.type", "float64"),
+        ([], "input.shape", "(0,)"),
         ([1, 2, 3], "input.shape", "(3,)"),
         ([[[1, 2]]], "input.shape", "(1, 1, 2)"),
         (5, "input.shape", "()"),

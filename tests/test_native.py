@@ -130,6 +130,7 @@ DAMAGE: dict[str, tuple[str | bytes, str, str]] = {
     "scale zeros": (put("layers/1/scales/input", "0x1.80p+0"), "file.field", "layers[1].scales.input"),
     "scale huge": (put("layers/1/scales/input", "0x1p+9999"), "file.field", "float32"),
     "scale double": (put("layers/1/scales/input", "0x1.0000001p+0"), "model.value", "float32"),
+    "empty name": (put("name", ""), "model.value", "name is empty"),
     "name": (put("name", "é"), "model.value", "name is"),
     "name kind": (put("name", 3), "file.field", "name: an integer"),
     "input": (put("input/zero_point", 200), "model.value", "input: zero_point is 200"),

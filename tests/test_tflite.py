@@ -26,7 +26,8 @@ from tflite_builder import Layer, Model, Step, build
 import intnn
 from intnn.errors import IntnnError, UsageError
 from intnn.formats import tflite as importer
-from intnn.formats.tflite import activation_bounds, import_tflite, parse_tflite, read_tflite
+from intnn.formats.tflite import import_tflite, parse_tflite, read_tflite
+from intnn.profiles import activation_bounds
 
 RECORDED = Path(__file__).resolve().parents[2] / "shared" / "models"
 

@@ -107,9 +107,9 @@ def read_bytes(path: str | Path) -> bytes:
 
 
 def parse(text: bytes | str) -> dict[str, Any]:
-    """A JSON object of objects, arrays, integers, strings, true and false; raises :class:`FileError` ``file.syntax``.
+    """A JSON object without floats; raises :class:`FileError` ``file.syntax``.
 
-    Refused are floats, null, duplicate members, integers beyond 18 digits and anything JSON does not have.
+    Refused are floats, duplicate members, integers beyond 18 digits and anything JSON does not have.
     """
     try:
         document = json.loads(
@@ -173,6 +173,13 @@ class _Members:
             raise _field(place, _kind(value), _KINDS[kind])
         return value
 
+    def text(self, name: str) -> str:
+        """An optional string; an empty one is refused, so that a network without it has one form only."""
+        value = self.take(name, str, optional=True)
+        if value == "":
+            raise ModelError("model.value", f"{name} is empty", expected="1 to 200 printable ASCII characters, or none")
+        return value or ""
+
     def numbers(self, name: str) -> Any:
         """An integer, or an array of integers for per-channel."""
         place = f"{self.place}.{name}"
@@ -192,8 +199,7 @@ def _network_in(document: dict[str, Any]) -> Network:
     found = top.left.pop("format", None)
     if found != FORMAT:
         raise FileError("file.version", f"format is {_show(found)}", expected=f'"{FORMAT}"')
-    name = top.take("name", str, optional=True) or ""
-    source = top.take("source", str, optional=True) or ""
+    name, source = top.text("name"), top.text("source")
     top.take("sha256", str, optional=True)
     input_ = _place("input", lambda: _activation_in(top.take("input", dict), "input"))
     layers = []
