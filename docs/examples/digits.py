@@ -33,7 +33,7 @@ import numpy.typing as npt
 import sklearn
 from sklearn.datasets import load_digits
 from sklearn.neural_network import MLPClassifier
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn, without types
+from threadpoolctl import threadpool_limits
 
 import intnn
 from intnn.profiles import requantization
