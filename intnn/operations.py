@@ -18,7 +18,7 @@ from intnn.bounds import require_valid
 from intnn.checked import Int32
 from intnn.errors import ContractError, FileError, IntnnError, UsageError
 from intnn.foreign import FOREIGN, Foreign
-from intnn.formats.native import canonical, content_hash, loads
+from intnn.formats.native import canonical, content_hash, hex_float, loads
 from intnn.model import Q31, ROUNDINGS, TYPES, Activation, Dense, Fixed, Network, Scales
 
 Json: TypeAlias = Any
@@ -296,9 +296,7 @@ def _microflow(
 
 def _real_multiplier(input: Json, weights: Json, output: Json, float32_product: Json) -> Json:
     scales = Scales(_floats(input), _floats(weights), _floats(output))
-    real = profiles.real_multipliers(scales, float32_product=float32_product)[0]
-    mantissa, exponent = real.hex().split("p")
-    return f"{mantissa.rstrip('0').rstrip('.')}p{exponent}"
+    return hex_float(profiles.real_multipliers(scales, float32_product=float32_product)[0])
 
 
 def _activation_bounds(activation: Json, type: Json, zero_point: Json, scale: Json, profile: Json) -> Json:

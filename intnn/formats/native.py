@@ -363,10 +363,10 @@ def _requantize_out(rule: Fixed | Q31 | HostRule) -> dict[str, Any]:
 
 
 def _hex_out(value: Any) -> str | list[str]:
-    return [_hex_out(float(v)) for v in value] if isinstance(value, np.ndarray) else _shortest(value)  # type: ignore[misc]  # a flat list
+    return [_hex_out(float(v)) for v in value] if isinstance(value, np.ndarray) else hex_float(value)  # type: ignore[misc]  # a flat list
 
 
-def _shortest(value: float) -> str:
+def hex_float(value: float) -> str:
     """C's %a without trailing zeros: one spelling for each value."""
     mantissa, exponent = value.hex().split("p")
     return f"{mantissa.rstrip('0').rstrip('.')}p{exponent}"
