@@ -11,14 +11,15 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from intnn import bounds, engines, golden, profiles
 from intnn.demo import demo
-from intnn.errors import FileError, IntnnError, UsageError
+from intnn.errors import FileError, InputError, IntnnError, ModelError, UsageError
 from intnn.formats import native, tflite
+from intnn.formats.flatbuffer import is_tflite
 from intnn.model import Q31, Fixed, HostRule, IntArray, Network
 from intnn.version import SPEC_VERSION, __version__
 
@@ -36,8 +37,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
+class _Parser(argparse.ArgumentParser):
+    """argparse, with an error code."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(2, f"error[usage.option]: {message}\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="intnn", description="The referee for a microcontroller's neural network.", allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=f"intnn {__version__}, specification {SPEC_VERSION}")
@@ -52,15 +61,15 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("demo", _demo, "show what intnn does on a bundled network; needs no files")
 
     sub = command("run", _run, "run a network on integer inputs, bit for bit")
-    sub.add_argument("model", help="a model file (.json), or a .tflite file together with --profile")
+    sub.add_argument("model", help="a model file, or a TFLite file together with --profile")
     sub.add_argument("--input", required=True, metavar="X.npy", help="integers of shape (batch, inputs)")
     sub.add_argument("--output", metavar="Y.npy", help="where the outputs go; without it, as text on stdout")
     sub.add_argument("--trace", metavar="T.npz", help="also write each layer's accumulators and outputs")
     sub.add_argument("--engine", default="reference", choices=engines.ENGINES, help="all give the same result")
     sub.add_argument("--profile", help=profile_help)
 
-    sub = command("check", _check, "prove that no value leaves int32, or show an input on which one does")
-    sub.add_argument("model", help="a model file (.json), or a .tflite file together with --profile")
+    sub = command("check", _check, "prove that no value leaves int32 and how many bits are to spare, or show a witness")
+    sub.add_argument("model", help="a model file, or a TFLite file together with --profile")
     sub.add_argument("--profile", help=profile_help)
     sub.add_argument("--json", action="store_true", help="the proof as JSON, with every neuron's bounds")
 
@@ -83,15 +92,18 @@ def _demo(_: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    for output in (arguments.output, arguments.trace):
+        _require_other_file(output, arguments.model, arguments.input)
     net = _model(arguments.model, arguments.profile)
-    bounds.require_valid(net)
     x = _read_array(arguments.input)
     try:
         y = engines.run(net, x, engine=arguments.engine)
         if arguments.trace:
             _write_trace(arguments.trace, net, x)
-    except IntnnError as error:
-        raise error.within(arguments.input) if error.code.startswith("input.") else error from None
+    except InputError as error:
+        raise error.within(arguments.input) from None
+    except ModelError as error:
+        raise error.within(arguments.model) from None
     if arguments.output:
         _write(arguments.output, lambda file: np.save(file, y))
         print(f"{arguments.output}: {y.dtype} {y.shape}", file=sys.stderr)
@@ -114,14 +126,16 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _import(arguments: argparse.Namespace) -> int:
+    _require_other_file(arguments.output, arguments.model)
     result = tflite.read_tflite(arguments.model, profile=arguments.profile)
+    if arguments.output:
+        native.dump(result.network, arguments.output)
+    else:
+        sys.stdout.write(native.dumps(result.network).decode("ascii"))
     for line in result.report:
         print(line, file=sys.stderr)
     if arguments.output:
-        native.dump(result.network, arguments.output)
         print(f"{arguments.output}: sha256 {native.network_hash(result.network)}", file=sys.stderr)
-    else:
-        sys.stdout.write(native.dumps(result.network).decode("ascii"))
     return 0
 
 
@@ -136,22 +150,36 @@ def _golden(arguments: argparse.Namespace) -> int:
 
 
 def _model(path: str, profile: str | None) -> Network:
-    """The network of a model file or a .tflite file, not proved yet, under ``profile`` if one is given."""
-    if path.endswith(".tflite"):
+    """The network of a model file or a TFLite file, not proved yet, under ``profile`` if one is given."""
+    data = native.read_bytes(path)
+    if is_tflite(data):
         if profile is None:
             raise UsageError(
                 "usage.option",
-                "a .tflite file does not say how to round",
+                "a TFLite file does not say how to round",
                 where=path,
                 expected="--profile with one of " + ", ".join(profiles.PROFILES),
             )
         return tflite.import_tflite(path, profile=profile)
-    net = native.read(native.read_bytes(path), where=path)
-    return net if profile is None else profiles.with_profile(net, profile)
+    net = native.read(data, where=path)
+    try:
+        return net if profile is None else profiles.with_profile(net, profile)
+    except ModelError as error:
+        raise error.within(path) from None
+
+
+def _require_other_file(output: str | None, *inputs: str) -> None:
+    """Writing over a file that is being read would lose it."""
+    for path in inputs:
+        if output and Path(output).exists() and Path(path).exists() and Path(output).samefile(path):
+            raise UsageError("usage.option", "is also the input", where=output, expected="another file for the output")
 
 
 def _proof_text(path: str, net: Network, proof: bounds.Proof) -> str:
-    verdict = "valid: no value leaves int32, for any input in the declared range" if proof.valid else "NOT valid"
+    what = "value" if net.int32_only else "accumulator"
+    verdict = f"valid: no {what} leaves int32, for any input in the declared range" if proof.valid else "NOT valid"
+    if not net.int32_only:
+        verdict += "; a foreign profile then rounds on the host, in floats or 64 bits"
     head = f"{path}: {verdict}\n  sha256 {native.network_hash(net)}\n"
     low, high = net.input.min, net.input.max
     head += f"  input  {net.sizes[0]} x {net.input.type}, zero point {net.input.zero_point}, range [{low}, {high}]\n"

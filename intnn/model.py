@@ -252,6 +252,8 @@ def _integers(value: Any, name: str, low: int, high: int, shape: tuple[int, ...]
         array = np.asarray(value)
     except (ValueError, OverflowError):  # ragged rows, or an int beyond int64
         raise _wrong(name, "not a rectangular array of integers", f"integers within [{low}, {high}]") from None
+    if array.dtype.kind not in "iu" and array.size == 0:
+        raise _wrong(name, "an empty array", "at least one integer")
     if array.dtype.kind not in "iu":
         raise _wrong(name, f"of type {array.dtype}", f"integers within [{low}, {high}]")
     if shape is not None and array.shape != shape:

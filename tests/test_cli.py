@@ -143,6 +143,9 @@ REFUSED = {
     "import model.tflite --profile nearest": "usage.profile",
     "import model.tflite --profile double -o no/m.json": "file.write",
     "golden --check --folder nowhere": "golden.missing",
+    "import model.tflite --profile double -o model.tflite": "usage.option",
+    "run net.json --input x.npy --output ./net.json": "usage.option",
+    "run net.json --input x.npy --trace x.npy": "usage.option",
 }
 
 
@@ -161,7 +164,9 @@ def test_usage(arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments.split())
     assert caught.value.code == 2
-    assert "usage: intnn" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert err.startswith("usage: intnn")
+    assert "error[usage.option]: " in err
 
 
 def test_as_a_program(folder: Path) -> None:

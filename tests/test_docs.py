@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tflite_builder import Layer, Model, build
 
@@ -20,23 +22,24 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.S | re.M)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder with the files that the pages speak of."""
-    import numpy as np
-
+def example_tflite() -> bytes:
+    """The bytes of docs/examples/model.tflite."""
     layers = (
         Layer(np.array([[90, -20, 7], [-128, 50, 3]], np.int8), 0.01, 0.05, -128, np.array([100, -50]), "RELU"),
         Layer(np.array([[127, -64]], np.int8), 0.008, 0.02, 5, np.array([-7])),
     )
-    (tmp_path / "model.tflite").write_bytes(build(Model(0.03, layers, input_zero_point=-3)))
-    too_large = (
-        '{"format":"intnn-model/1","input":{"type":"int16","zero_point":0,"min":0,"max":4095},"layers":[{"type":"dense",'
-        '"weights":[[127,127]],"bias":[0],"requantize":{"family":"fixed","multiplier":5000,"shift":20,"round":524288,'
-        '"pre_shift":0,"pre_round":0},"output":{"type":"int8","zero_point":0,"min":-128,"max":127}}]}'
-    )
-    (tmp_path / "too-large.json").write_text(too_large)
+    return build(Model(0.03, layers, input_zero_point=-3))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder that has docs/examples, as the top of a clone."""
+    shutil.copytree(ROOT / "docs" / "examples", tmp_path / "docs" / "examples")
     return tmp_path
+
+
+def test_the_example_is_what_it_is_said_to_be() -> None:
+    assert (ROOT / "docs" / "examples" / "model.tflite").read_bytes() == example_tflite()
 
 
 def run(command: str, folder: Path) -> str:

@@ -70,6 +70,11 @@ class Operator:
         return f"operator {self.index} ({self.name})"
 
 
+def is_tflite(data: bytes) -> bool:
+    """Whether ``data`` begins as a TFLite model does."""
+    return data[4:8] == b"TFL3"
+
+
 class File:
     """The flatbuffer behind checks: every call of the generated reader is made here, under :func:`_reading`.
 
@@ -80,7 +85,8 @@ class File:
     def __init__(self, data: bytes) -> None:
         self.schema = _schema()
         self.data = data
-        check_file(data[4:8] == b"TFL3", "file", f"identifier is {_quote(data[4:8])}", "'TFL3', a TFLite model")
+        found = f"is not a TFLite model: its identifier is {_quote(data[4:8])}"
+        check_file(is_tflite(data), "file", found, "'TFL3'")
         with _reading("model"):
             self.model = self.schema.Model.GetRootAs(data, 0)
             check_field(self.model.Version() == 3, "model", f"version is {self.model.Version()}", "3")
@@ -161,9 +167,9 @@ def _reading(place: str) -> Iterator[None]:
         yield
     # beyond the end: struct.error (a number), ValueError (a vector), OverflowError (a buffer); before the beginning:
     # TypeError
-    except (struct.error, ValueError, OverflowError, TypeError) as error:
-        expected = "a well-formed flatbuffer"
-        raise ForeignModelError("tflite.file", f"damaged: {error}", where=place, expected=expected) from None
+    except (struct.error, ValueError, OverflowError, TypeError):
+        found = "damaged or cut short: it refers to places outside the file"
+        raise ForeignModelError("tflite.file", found, where=place, expected="a well-formed flatbuffer") from None
 
 
 def _schema() -> Any:

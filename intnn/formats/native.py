@@ -25,7 +25,7 @@ FORMAT = "intnn-model/1"
 MAX_BYTES = 1 << 28
 """Larger files are refused unread: no microcontroller model comes near, and reading costs several times the size."""
 
-_HEX_FLOAT = re.compile(r"0x1(\.[0-9a-f]{0,12}[1-9a-f])?p[+-][0-9]{1,4}")
+_HEX_FLOAT = re.compile(r"0x1(\.[0-9a-f]{0,12}[1-9a-f])?p(\+0|[+-][1-9][0-9]{0,3})")
 
 
 def dumps(net: Network) -> bytes:
