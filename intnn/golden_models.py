@@ -317,6 +317,8 @@ def model_files() -> Iterator[Case]:
         lambda d: d["layers"][0].update(scales={"input": "0x1p-7", "weights": ["0x1.8p-5"], "output": "0x1p+0"}),
         lambda d: d["layers"][0].update(scales={"input": "0x1p-7", "weights": "0x1.80p-5", "output": "0x1p+0"}),
         lambda d: d["layers"][0].update(scales={"input": "0x1p-7", "weights": "0.5", "output": "0x1p+0"}),
+        lambda d: d["layers"][0].update(scales={"input": "0x1p-07", "weights": "0x1.8p-5", "output": "0x1p+0"}),
+        lambda d: d["layers"][0].update(scales={"input": "0x1p-7", "weights": "0x1.8p-5", "output": "0x1p-0"}),
         lambda d: d["layers"][0].update(scales={"input": "0x1p-7", "weights": "0x1p-5"}),
         lambda d: d["layers"][0].update(bias=[HIGH]),
     )

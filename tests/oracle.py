@@ -498,7 +498,7 @@ class Oracle:
         if "scales" in layer:
             self.members(layer["scales"], "input weights output")
             for text in (text for value in layer["scales"].values() for text in values(value)):
-                spelled = isinstance(text, str) and re.fullmatch(r"0x1(\.[0-9a-f]*[1-9a-f])?p[+-][0-9]+", text)
+                spelled = isinstance(text, str) and re.fullmatch(r"0x1(\.[0-9a-f]*[1-9a-f])?p(\+0|[+-][1-9][0-9]*)", text)
                 self.require("spelling", bool(spelled), FIELD)
 
     def file_canonical(self, document: Any) -> str:
