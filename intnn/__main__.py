@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -28,12 +29,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line ``argv`` (without the program's name) and return its exit code."""
     arguments = _parser().parse_args(argv)
     try:
-        return int(arguments.command(arguments))
+        code = int(arguments.command(arguments))
+        sys.stdout.flush()
+        return code
     except IntnnError as error:
         print(f"error[{error.code}]: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of our output left, as `| head` does
         sys.stderr.close()
+        return 2
+    except OSError as error:  # files have been dealt with: this is stdout
+        print(f"error[file.write]: standard output: cannot be written: {error.strerror}", file=sys.stderr)
         return 2
 
 
@@ -144,8 +150,11 @@ def _golden(arguments: argparse.Namespace) -> int:
     if arguments.write:
         print(golden.write(folder))
         return 0
-    report = golden.check(folder)
-    print(report)
+    # Checking runs nothing that lies in the folder's neighbourhood, except in the source checkout itself.
+    report = golden.check(folder, None if arguments.folder else golden.oracle_folder())
+    for problem in report.problems:
+        print(f"error[{problem.code}]: {problem}", file=sys.stderr)
+    print(report.text)
     return 0 if report.passed else 1
 
 
@@ -208,7 +217,7 @@ def _rule_name(rule: Fixed | Q31 | HostRule) -> str:
         case Q31():
             return f"q31 {rule.rounding}"
         case _:
-            return f"{vars(rule)['profile']} (host)"
+            return f"{rule.profile} (host)"
 
 
 def _span(low: Any, high: Any) -> str:
@@ -234,16 +243,16 @@ def _lists(record: Any) -> dict[str, Any]:
 def _read_array(path: str) -> IntArray:
     """The array of a .npy file, mapped and not read, so that a header cannot claim memory the file does not fill."""
     try:
-        array: IntArray = np.load(path, mmap_mode="r", allow_pickle=False)
+        with open(path, "rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about damaged headers, which are refused here
+            if file.read(6) == b"\x93NUMPY":  # nothing else reaches numpy.load, which would also read zip and pickle
+                array: IntArray = np.load(path, mmap_mode="r", allow_pickle=False)
+                return array
     except OSError as error:
         raise FileError("file.read", f"cannot be read: {error.strerror or error}", where=path) from None
-    except (ValueError, EOFError, SyntaxError, TypeError):  # what numpy raises for a damaged or pickled file
-        array = None  # type: ignore[assignment]  # reported with the other wrong kind just below
-    if not isinstance(array, np.ndarray):
-        raise FileError(
-            "file.array", "not a .npy file of integers", where=path, expected="numpy.save of an integer array"
-        )
-    return array
+    except (ValueError, EOFError, SyntaxError, TypeError, OverflowError, MemoryError, RecursionError):
+        pass  # what numpy raises for a damaged header
+    raise FileError("file.array", "not a .npy file", where=path, expected="numpy.save of an array of integers")
 
 
 def _write_trace(path: str, net: Network, x: IntArray) -> None:

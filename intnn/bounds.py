@@ -31,9 +31,10 @@ class LayerProof:
     """What is proved of one layer; arrays are int64 of shape (outputs,), one entry a neuron.
 
     ``acc_low`` and ``acc_high`` bound the accumulator and are both reached; ``sum_low`` and ``sum_high`` bound every
-    partial sum in every order; ``product_low`` and ``product_high`` bound ``m * ((acc + rp) >> p) + rs`` of a fixed
-    requantization (``None`` for the other families, whose products lie in int32 by construction);
-    ``output_low`` and ``output_high`` bound the output.
+    partial sum in every order; ``product_low`` and ``product_high`` bound the largest product of requantization:
+    ``((acc + rp) >> p) * m + rs`` of a fixed rule, ``acc * 2^max(e, 0)`` of a q31 rule (``None`` for a foreign one);
+    ``output_low`` and ``output_high`` bound the output. ``headroom`` is the number of bits of int32 that none of
+    these, nor ``acc + rp``, needs.
     """
 
     acc_low: Int64Array
@@ -44,14 +45,7 @@ class LayerProof:
     product_high: Int64Array | None
     output_low: Int64Array
     output_high: Int64Array
-
-    @property
-    def headroom(self) -> int:
-        """Bits of int32 that no partial sum and no product of the layer needs."""
-        ends = [self.sum_low, self.sum_high]
-        if self.product_low is not None and self.product_high is not None:
-            ends += [self.product_low, self.product_high]
-        return 31 - max(_magnitude_bits(int(v)) for end in ends for v in (end.min(), end.max()))
+    headroom: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,10 +130,12 @@ def _prove_layer(index: int, layer: Dense, source: Activation) -> LayerProof | O
             message = f"the sum of its {kind} summands (bias and products) is {extreme[neuron]} and leaves int32"
             return Overflow(index, neuron, x, int((acc_high if upper else acc_low)[neuron]), message)
 
-    ends = np.stack([acc_low, acc_high])
-    if isinstance(layer.requantize, HostRule):  # proved are the sums; the rule itself runs on the host, in floats
+    ends: Int64Array = np.stack([acc_low, acc_high])
+    rule = layer.requantize
+    if isinstance(rule, HostRule):  # proved are the sums; the rule itself runs on the host
         outputs = interpreter.requantize(ends.astype(np.int32), layer)
-        return LayerProof(acc_low, acc_high, sum_low, sum_high, None, None, outputs[0], outputs[1])
+        bits = _headroom(sum_low, sum_high)
+        return LayerProof(acc_low, acc_high, sum_low, sum_high, None, None, outputs[0], outputs[1], bits)
     try:
         outputs = interpreter.requantize(Int32(ends), layer).values
     except ContractError as error:
@@ -147,13 +143,15 @@ def _prove_layer(index: int, layer: Dense, source: Activation) -> LayerProof | O
         x = _witness(layer, source, neuron, bool(side))
         message = f"requantizing acc = {ends[side, neuron]}: {error.found}"
         return Overflow(index, neuron, x, int(ends[side, neuron]), message)
-    least, most = _products(ends, layer.requantize) if isinstance(layer.requantize, Fixed) else (None, None)
-    return LayerProof(acc_low, acc_high, sum_low, sum_high, least, most, outputs[0], outputs[1])
-
-
-def _products(ends: Int64Array, r: Fixed) -> tuple[Int64Array, Int64Array]:
-    low, high = ((ends + r.pre_round) >> r.pre_shift) * r.multiplier
-    return low, high + r.round
+    if isinstance(rule, Fixed):
+        rounded = ends + np.asarray(rule.pre_round, np.int64)
+        least, most = (rounded >> rule.pre_shift) * rule.multiplier
+        most = most + rule.round
+    else:
+        rounded = ends
+        least, most = ends << np.maximum(rule.exponent, 0)
+    bits = _headroom(sum_low, sum_high, rounded, least, most)
+    return LayerProof(acc_low, acc_high, sum_low, sum_high, least, most, outputs[0], outputs[1], bits)
 
 
 def _witness(layer: Dense, source: Activation, neuron: int, upper: bool) -> Int64Array:
@@ -161,8 +159,10 @@ def _witness(layer: Dense, source: Activation, neuron: int, upper: bool) -> Int6
     return np.where((layer.weights[neuron] >= 0) == upper, source.max, source.min).astype(np.int64)
 
 
-def _magnitude_bits(v: int) -> int:
-    return (v if v >= 0 else ~v).bit_length()
+def _headroom(*values: Int64Array) -> int:
+    """The bits of int32 that no value needs: v >= 0 needs its length in bits, v < 0 that of -v - 1."""
+    ends = (int(end) for v in values for end in (v.min(), v.max()))
+    return 31 - max((v if v >= 0 else ~v).bit_length() for v in ends)
 
 
 def _brief(x: Any) -> str:

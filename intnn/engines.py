@@ -33,11 +33,7 @@ def run(net: Network, x: npt.ArrayLike, *, engine: str = "reference") -> IntArra
     profile; :class:`UsageError` ``usage.engine``.
     """
     rows, single = _batch(net, x)
-    if engine == "fast":
-        require_valid(net)
-        y = fast.run(net, rows)
-    else:
-        y = _execute(net, rows, engine)[-1].output
+    y = fast.run(net, rows) if engine == "fast" else _execute(net, rows, engine)[-1].output
     return y[0] if single else y
 
 

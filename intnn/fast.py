@@ -2,8 +2,9 @@
 
 Nothing here is approximate; each float operation is used only where it is proved to give the integer:
 
-- matrix products run in float32 where no partial sum can reach 2^24, else in float64 (the overflow proof keeps every
-  sum below 2^31, far from 2^53): all sums are integers the format holds exactly, in any order;
+- matrix products run in float32 where no partial sum can reach 2^24, else in float64: all sums are integers the format
+  holds exactly, in any order (inputs are centred first; by the overflow proof ``sum |w| * reach`` is below 2^32, far
+  from 2^53);
 - requantization and clamp together are a non-decreasing step function of the accumulator with at most 256 levels.
   ``floor(dot * a + c)`` in floats is non-decreasing too, so the two agree everywhere if they agree on both sides of
   every step. The steps are found with the reference's own arithmetic, and ``a`` and ``c`` are accepted only after
@@ -24,14 +25,14 @@ import numpy.typing as npt
 
 from intnn import interpreter
 from intnn.bounds import Int64Array, LayerProof, require_valid
-from intnn.foreign import Foreign
-from intnn.model import Q31, Activation, Dense, Fixed, IntArray, Network
+from intnn.model import Q31, Activation, Dense, Fixed, HostRule, IntArray, Network
 
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 FloatType: TypeAlias = type[np.float32] | type[np.float64]
 
 _BLOCK = 1 << 18  # activations of one layer in a block: 1 MiB of float32
-_MOST_STEPS = 1 << 20  # steps times neurons that are worth finding: beyond, requantize by the reference
+_MOST_LEVELS = 256  # outputs of 16 bits, and very wide layers, are requantized by the reference:
+_MOST_STEPS = 1 << 18  # finding more steps, times neurons, would take longer than it saves
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,12 +68,13 @@ class Stage:
     """A layer made ready for values that are carried *centred*: less an integer that puts them around zero.
 
     ``weights`` (inputs, outputs) multiply the centred input to ``dot``; the accumulator is ``dot + offset``. ``form``
-    gives the centred output of all neurons but those listed in ``exact``; ``centre`` is what it lacks.
+    gives the centred output of all neurons but those listed in ``exact``, of which ``layer`` consists if there are any;
+    ``centre`` is what it lacks.
     """
 
-    layer: Dense
     weights: Floats
     form: FloatForm
+    layer: Dense
     exact: npt.NDArray[np.intp]
     offset: Int64Array
     centre: int
@@ -83,7 +85,7 @@ class Stage:
         if not len(self.exact):
             return self.form.apply(dot)
         acc = dot[:, self.exact].astype(np.int64) + self.offset[self.exact]
-        outputs = interpreter.requantize(acc.astype(np.int32), _neurons(self.layer, self.exact))
+        outputs = interpreter.requantize(acc.astype(np.int32), self.layer)
         v = self.form.apply(dot)
         v[:, self.exact] = outputs - self.centre
         return v
@@ -121,7 +123,9 @@ def _prepare(layer: Dense, source: Activation, proof: LayerProof) -> Stage:
     offset = layer.bias + weights.sum(axis=1) * (_centre(source) - source.zero_point)
     form, found = _find_form(layer, proof, offset, exact_type)
     columns = np.ascontiguousarray(layer.weights.T.astype(exact_type))
-    return Stage(layer, columns, form, np.flatnonzero(~found), offset, _centre(layer.output))
+    exact = np.flatnonzero(~found)
+    rest = _neurons(layer, exact) if len(exact) else layer
+    return Stage(columns, form, rest, exact, offset, _centre(layer.output))
 
 
 def _find_form(
@@ -131,7 +135,8 @@ def _find_form(
     low, high = (bound - _centre(layer.output) for bound in (layer.output.min, layer.output.max))
     zeros, none = np.zeros(len(offset), dtype), np.zeros(len(offset), np.bool_)
     best = FloatForm(zeros, zeros, low, high, zeros, None), none
-    if int(proof.output_high.max() - proof.output_low.min()) * len(offset) > _MOST_STEPS:
+    levels = int(proof.output_high.max() - proof.output_low.min()) + 1
+    if levels > _MOST_LEVELS or levels * len(offset) > _MOST_STEPS:
         return best
     steps = _Steps(layer, proof, offset)
     for form_type, bent in ((dtype, False), (np.float64, False), (np.float64, True)):
@@ -234,9 +239,8 @@ def _real_scale(layer: Dense) -> npt.NDArray[np.float64]:
             return np.asarray(r.multiplier / np.exp2(r.pre_shift) / np.exp2(r.shift), np.float64)
         case Q31() as r:
             return np.asarray(np.ldexp(np.asarray(r.multiplier, np.float64), np.asarray(r.exponent) - 31), np.float64)
-        case Foreign() as r:
+        case HostRule() as r:
             return np.asarray(r.real_scale(layer), np.float64)
-    raise TypeError(f"unknown requantization {layer.requantize!r}")
 
 
 def _neurons(layer: Dense, which: npt.NDArray[np.intp]) -> Dense:

@@ -34,11 +34,11 @@ class Foreign(HostRule):
     profile: str
 
     def __post_init__(self) -> None:
-        if self.profile not in FOREIGN:
+        if self.profile not in [*FOREIGN]:
             raise ModelError("model.value", f"profile is {self.profile!r}", expected="one of " + ", ".join(FOREIGN))
 
-    def require(self, layer: Dense) -> Scales:
-        """The layer's scales, known to lie in the profile's domain."""
+    def validate(self, layer: Dense) -> None:
+        """See :class:`HostRule`: the layer needs scales, within the profile's domain."""
         if layer.scales is None:
             raise ModelError("model.value", "no scales", expected=f"the real scales, which {self.profile} needs")
         scale = fp32_scale(layer.scales)
@@ -48,16 +48,20 @@ class Foreign(HostRule):
                 f"input scale * weight scale / output scale is {np.atleast_1d(scale).min()}",
                 expected=f"a value within [2^-32, 256) for {self.profile}",
             )
-        return layer.scales
 
     def rescale(self, acc: Ints, layer: Dense) -> npt.NDArray[np.int32]:
         """See :class:`HostRule`; saturated to +-2^24, far outside every output type."""
-        v = FOREIGN[self.profile](np.asarray(acc), self.require(layer), layer)
+        v = FOREIGN[self.profile](np.asarray(acc), _scales(layer), layer)
         return np.clip(v, -_FAR, _FAR).astype(np.int32)
 
-    def real_scale(self, layer: Dense) -> Floats:
-        """About what the accumulator is multiplied by: float64, scalar or (outputs,)."""
-        return fp32_scale(self.require(layer)).astype(np.float64)
+    def real_scale(self, layer: Dense) -> npt.NDArray[np.float64]:
+        """See :class:`HostRule`."""
+        return fp32_scale(_scales(layer)).astype(np.float64)
+
+
+def _scales(layer: Dense) -> Scales:
+    assert layer.scales is not None, "a layer with a foreign rule was validated when it was made"
+    return layer.scales
 
 
 def fp32_scale(s: Scales) -> Floats:

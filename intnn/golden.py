@@ -26,7 +26,7 @@ from intnn.golden_cases import cases
 from intnn.operations import OPERATIONS, Json, execute, judge
 from intnn.version import SPEC_VERSION
 
-__all__ = ["Report", "check", "default_folder", "execute", "write"]
+__all__ = ["Report", "check", "default_folder", "execute", "oracle_folder", "write"]
 
 MANIFEST = "manifest.json"
 Document: TypeAlias = dict[str, Any]
@@ -45,9 +45,6 @@ class Report:
         """Whether there is no problem."""
         return not self.problems
 
-    def __str__(self) -> str:
-        return "\n".join([*(f"error[{problem.code}]: {problem}" for problem in self.problems), self.text])
-
 
 def default_folder() -> Path:
     """The golden folder of the source checkout; raises :class:`FileError` ``golden.missing`` outside one."""
@@ -57,11 +54,17 @@ def default_folder() -> Path:
     return folder
 
 
+def oracle_folder() -> Path | None:
+    """The folder of oracle and mutants, the tests of the source checkout; ``None`` outside one."""
+    folder = Path(__file__).parents[1] / "tests"
+    return folder if (folder / "oracle.py").is_file() else None
+
+
 def check(folder: Path, tests: Path | None = None) -> Report:
     """Run every case of ``folder`` on the interpreter and verify the files against the manifest.
 
-    Where the oracle is there (``tests``, by default the folder of that name beside), the files are also compared with
-    what :func:`write` would write. Problems are reported, not raised; without a manifest it raises
+    Where ``tests``, the folder of the oracle, is given, the files are also compared with what :func:`write` would
+    write; otherwise nothing but this package is run. Problems are reported, not raised; without a manifest it raises
     :class:`FileError` ``golden.missing``.
     """
     if not (folder / MANIFEST).is_file():
@@ -81,26 +84,27 @@ def check(folder: Path, tests: Path | None = None) -> Report:
     stray = {path.name for path in folder.glob("*.json")} - {f"{clause}.json" for clause in known} - {MANIFEST}
     problems += [_wrong(str(folder / name), "not in the manifest") for name in sorted(stray)]
 
-    tests = tests or folder.parent / "tests"
-    rebuilt = (tests / "oracle.py").is_file()
-    if rebuilt:
+    if tests:
         for name, data in _guard(problems, lambda: build(folder, tests), {}).items():
             if _bytes(folder / name) != data:
                 problems.append(_wrong(str(folder / name), "not what the oracle gives", "the output of golden --write"))
     verdict = f"{len(problems)} problems" if problems else "all pass"
-    against = "interpreter, manifest and oracle" if rebuilt else "interpreter and manifest (no oracle here)"
+    against = "interpreter, manifest and oracle" if tests else "interpreter and manifest"
     return Report(
         count, f"{folder}: {count} cases of {len(entries)} clauses against {against}: {verdict}", tuple(problems)
     )
 
 
 def write(folder: Path, tests: Path | None = None) -> str:
-    """Write the golden files anew, from the oracle in ``tests`` (by default the folder of that name beside ``folder``).
+    """Write the golden files anew, from the oracle in ``tests`` (by default :func:`oracle_folder`).
 
     Cases that were there keep their ids. Returns a line to print; raises :class:`FileError` ``golden.missing`` without
     an oracle, ``file.write``.
     """
-    files = build(folder, tests or folder.parent / "tests")
+    tests = tests or oracle_folder()
+    if tests is None:
+        raise _missing(Path(__file__).parents[1] / "tests" / "oracle.py")
+    files = build(folder, tests)
     changed = [name for name, data in files.items() if _bytes(folder / name) != data]
     try:
         for name in changed:

@@ -293,6 +293,8 @@ def _scaled() -> Iterator[Case]:
         yield case("domain", 3, scale, one, one)
     for wrong in ("0x1.0000000001p-3", "-0x1p-3", "0x0p+0"):
         yield case("not float32", 3, one, wrong, one)
+    for acc in (LOW, -(2**18) - 1, -(2**18), 2**18, 2**18 + 1, HIGH):
+        yield case("saturated", acc, "0x1p+6", one, one)
     yield case("contract", OUTSIDE[1], "0x1p-8", one, one)
 
 
@@ -302,6 +304,8 @@ def _microflow() -> Iterator[Case]:
         if abs(args["acc"]) < 2**30:
             bias, zero_point = next(offsets)
             yield group, {**args, "bias": bias, "zero_point": zero_point}
+    scales = {"input": "0x1.361edap-1", "weights": "0x1.4efdccp-1", "output": "0x1.7d99e4p-6"}
+    yield "order of operations", {**scales, "acc": 1490, "bias": 1490, "zero_point": 0}
 
 
 def _reals() -> Iterator[Case]:

@@ -41,7 +41,7 @@ class Activation:
     max: int = None  # type: ignore[assignment]  # as above
 
     def __post_init__(self) -> None:
-        if self.type not in TYPES:
+        if self.type not in [*TYPES]:
             raise _wrong("type", repr(self.type), "one of " + ", ".join(TYPES))
         low, high = TYPES[self.type]
         _set(self, min=low if self.min is None else self.min, max=high if self.max is None else self.max)
@@ -85,7 +85,8 @@ class Fixed:
     @classmethod
     def half_up(cls, shift: int, multiplier: int = 1, pre_shift: int = 0) -> Fixed:
         """Both constants half the divisor: each shift rounds half up."""
-        return cls(shift, _half(shift), multiplier, pre_shift, _half(pre_shift))
+        cls.floor(shift, multiplier, pre_shift)  # raises where a shift is not one
+        return cls(shift, (1 << shift) // 2, multiplier, pre_shift, (1 << pre_shift) // 2)
 
     @classmethod
     def floor(cls, shift: int, multiplier: int = 1, pre_shift: int = 0) -> Fixed:
@@ -121,11 +122,24 @@ class Q31:
 
 
 class HostRule(ABC):
-    """A requantization that is not int32-only; :mod:`intnn.foreign` holds them (spec annex, informative)."""
+    """A requantization that is not int32-only; :mod:`intnn.foreign` holds them (spec annex, informative).
+
+    ``profile`` is its name.
+    """
+
+    profile: str
+
+    @abstractmethod
+    def validate(self, layer: Dense) -> None:
+        """Raises :class:`ModelError` ``model.value`` where the rule cannot serve ``layer``."""
 
     @abstractmethod
     def rescale(self, acc: npt.NDArray[np.int32], layer: Dense) -> npt.NDArray[np.int32]:
         """The layer's output for ``acc`` (batch, outputs), before zero point and clamp."""
+
+    @abstractmethod
+    def real_scale(self, layer: Dense) -> npt.NDArray[np.float64]:
+        """About what the accumulator is multiplied by: scalar or (outputs,)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +156,10 @@ class Scales:
 
     def __post_init__(self) -> None:
         for name in ("input", "weights", "output"):
-            value = np.array(getattr(self, name), np.float64)
+            try:
+                value = np.array(getattr(self, name), np.float64)
+            except (TypeError, ValueError):
+                raise _wrong(name, repr(getattr(self, name))[:80], "positive float32 values") from None
             with np.errstate(over="ignore"):  # too large for float32 is refused just below
                 exact = value.astype(np.float32).astype(np.float64) == value
             if value.ndim > (name == "weights") or not np.all(exact & np.isfinite(value) & (value > 0)):
@@ -174,12 +191,17 @@ class Dense:
         bias = _integers(self.bias, "bias", INT32_MIN, INT32_MAX, weights.shape[:1])
         weights.flags.writeable = False
         _set(self, weights=weights, bias=bias)
+        _require_kind(self.requantize, (Fixed, Q31, HostRule), "requantize", "Fixed, Q31 or a foreign profile")
+        _require_kind(self.output, Activation, "output", "an Activation")
+        _require_kind(self.scales, (Scales, type(None)), "scales", "Scales or None")
         parts: list[tuple[str, Any]] = [(n, v) for n, v in vars(self.requantize).items() if isinstance(v, np.ndarray)]
         if self.scales is not None:
             parts.append(("scales.weights", self.scales.weights))
         for name, value in parts:
             if np.shape(value) not in ((), weights.shape[:1]):
                 raise _wrong(name, f"{len(value)} values", f"one value, or one for each of {len(weights)} outputs")
+        if isinstance(self.requantize, HostRule):
+            self.requantize.validate(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +219,11 @@ class Network:
     source: str = ""
 
     def __post_init__(self) -> None:
+        _require_kind(self.input, Activation, "input", "an Activation")
+        _require_kind(self.layers, (tuple, list), "layers", "a tuple of Dense layers")
         _set(self, layers=tuple(self.layers))
+        for i, layer in enumerate(self.layers):
+            _require_kind(layer, Dense, f"layers[{i}]", "a Dense layer")
         if not self.layers:
             raise _wrong("layers", "none", "at least one layer")
         for name in ("name", "source"):
@@ -233,13 +259,14 @@ class Network:
         return not any(isinstance(layer.requantize, HostRule) for layer in self.layers)
 
 
-def _half(shift: int) -> int:
-    return 1 << shift >> 1
-
-
 def _set(target: object, **values: Word) -> None:
     for name, value in values.items():
         object.__setattr__(target, name, value)  # the one way to normalize a field of a frozen dataclass
+
+
+def _require_kind(value: object, kind: Any, name: str, expected: str) -> None:
+    if not isinstance(value, kind):
+        raise _wrong(name, f"of type {type(value).__name__}", expected)
 
 
 def _wrong(name: str, found: str, expected: str) -> ModelError:

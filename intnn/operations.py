@@ -229,6 +229,8 @@ def judge(case: Json) -> Json:
         got = execute(case["id"].partition("/")[0], case["args"])
     except IntnnError as error:
         got = f"error {error.code}"
+    except (TypeError, ValueError, LookupError, AttributeError):  # arguments of a kind that the operation has not
+        got = "error usage.option"
     if "expected" in case:
         return compare(case["expected"], got)
     wanted = f"error {case['error']}"

@@ -727,6 +727,18 @@ fault(
         Fraction(zero_point), Fraction(0), self.product32(acc, input, weights, output)
     ),
 )
+fault(
+    "bias-scaled-first",
+    "foreign.microflow",
+    bias_term=lambda self, bias, s_in, s_w, s_out: to_float(
+        to_float(to_float(s_in * s_w, FLOAT32) * bias, FLOAT32) / s_out, FLOAT32
+    ),
+)
+fault(
+    "not-saturated",
+    "foreign.f64away foreign.fp32even foreign.trunc0 foreign.rndnu foreign.microflow",
+    far=lambda self, v: v,
+)
 fault("floor", "foreign.quantize-multiplier", rounded=lambda self, value, _: floor(value))
 fault("half-even", "foreign.quantize-multiplier", rounded=lambda self, value, _: half_even(value))
 fault("not-normalized", "foreign.quantize-multiplier", normalized=lambda self, m, e: [m, e] if e >= -31 else [0, 0])

@@ -498,7 +498,9 @@ class Oracle:
         if "scales" in layer:
             self.members(layer["scales"], "input weights output")
             for text in (text for value in layer["scales"].values() for text in values(value)):
-                spelled = isinstance(text, str) and re.fullmatch(r"0x1(\.[0-9a-f]*[1-9a-f])?p(\+0|[+-][1-9][0-9]*)", text)
+                spelled = isinstance(text, str) and re.fullmatch(
+                    r"0x1(\.[0-9a-f]{0,12}[1-9a-f])?p(\+0|[+-][1-9][0-9]{0,3})", text
+                )
                 self.require("spelling", bool(spelled), FIELD)
 
     def file_canonical(self, document: Any) -> str:
@@ -577,16 +579,16 @@ class Oracle:
     def foreign_f64away(self, acc: int, input: str, weights: str, output: str) -> int:
         self.words(acc)
         s_in, s_w, s_out = self.scales(input, weights, output)
-        return self.rounded(self.chain(Fraction(acc), s_in, s_w, s_out), half_away)
+        return self.far(self.rounded(self.chain(Fraction(acc), s_in, s_w, s_out), half_away))
 
     def chain(self, acc: Fraction, s_in: Fraction, s_w: Fraction, s_out: Fraction) -> Fraction:
         return to_float(acc * to_float(to_float(s_in * s_w, FLOAT64) / s_out, FLOAT64), FLOAT64)
 
     def foreign_fp32even(self, acc: int, input: str, weights: str, output: str) -> int:
-        return self.rounded(self.product32(acc, input, weights, output), half_even)
+        return self.far(self.rounded(self.product32(acc, input, weights, output), half_even))
 
     def foreign_trunc0(self, acc: int, input: str, weights: str, output: str) -> int:
-        return self.rounded(self.product32(acc, input, weights, output), toward_zero)
+        return self.far(self.rounded(self.product32(acc, input, weights, output), toward_zero))
 
     def product32(self, acc: int, input: str, weights: str, output: str) -> Fraction:
         self.words(acc)
@@ -597,7 +599,12 @@ class Oracle:
 
     def foreign_rndnu(self, acc: int, input: str, weights: str, output: str) -> int:
         self.words(acc)
-        return self.rounded(self.exact(Fraction(acc), self.scale(*self.scales(input, weights, output))), half_up)
+        exact = self.exact(Fraction(acc), self.scale(*self.scales(input, weights, output)))
+        return self.far(self.rounded(exact, half_up))
+
+    def far(self, v: int) -> int:
+        """Saturated, far outside every output type."""
+        return max(-(2**24), min(2**24, v))
 
     def exact(self, acc: Fraction, scale: Fraction) -> Fraction:
         return acc * scale
@@ -608,8 +615,12 @@ class Oracle:
     def foreign_microflow(self, acc: int, input: str, weights: str, output: str, bias: int, zero_point: int) -> int:
         self.words(acc, bias)
         scales = self.scales(input, weights, output)
-        shift = to_float(self.scale(*scales) * to_float(Fraction(bias), FLOAT32), FLOAT32)
-        return self.microflow(Fraction(zero_point), shift, self.scaled32(Fraction(acc - bias), self.scale(*scales)))
+        shift = self.bias_term(to_float(Fraction(bias), FLOAT32), *scales)
+        products = self.scaled32(Fraction(acc - bias), self.scale(*scales))
+        return self.far(self.microflow(Fraction(zero_point), shift, products))
+
+    def bias_term(self, bias: Fraction, s_in: Fraction, s_w: Fraction, s_out: Fraction) -> Fraction:
+        return to_float(self.scale(s_in, s_w, s_out) * bias, FLOAT32)
 
     def microflow(self, zero: Fraction, bias: Fraction, products: Fraction) -> int:
         total = to_float(to_float(zero + bias, FLOAT32) + products, FLOAT32)

@@ -149,10 +149,26 @@ def test_per_channel_names_the_neuron() -> None:
 
 
 def test_headroom_counts_unused_bits() -> None:
-    """A sum that reaches 2^k - 1 and no more needs k bits."""
+    """A sum that reaches 2^k - 1, or -2^k, and no more needs k bits."""
     for k in range(8, 31):
-        net = one_neuron([0], (1 << k) - 1, Q31(1 << 30, -25, "single"), Activation(), Activation())
-        assert prove(net).layers[0].headroom == 31 - k
+        for bias in ((1 << k) - 1, -(1 << k)):
+            net = one_neuron([0], bias, Q31(1 << 30, -25, "single"), Activation(), Activation())
+            assert prove(net).layers[0].headroom == 31 - k
+
+
+@pytest.mark.parametrize(
+    ("rule", "bias", "bits"),
+    [
+        (Q31(1 << 30, 4, "upup"), (1 << 27) - 1, 0),  # the left shift
+        (Q31(1 << 30, 4, "upup"), (1 << 20) - 1, 7),
+        (Fixed(0, 0, 1, 31, HIGH - 1000), 1000, 0),  # acc + pre_round
+        (Fixed(1, 1, 1 << 10), (1 << 10) - 1, 11),  # the product
+        (Fixed(31, 1 << 30), 5, 0),  # the rounding constant
+    ],
+)
+def test_headroom_sees_every_step(rule: Fixed | Q31, bias: int, bits: int) -> None:
+    net = one_neuron([0], bias, rule, Activation(), Activation())
+    assert prove(net).layers[0].headroom == bits
 
 
 def test_a_wide_proof_needs_little_memory() -> None:

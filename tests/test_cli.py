@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ import pytest
 from tflite_builder import Layer, Model, build
 
 import intnn
+from intnn import golden
 from intnn.__main__ import main
 from intnn.formats import native
 
@@ -37,6 +39,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     header = b"\x93NUMPY\x01\x00v\x00{'descr': '<i8', 'fortran_order': False, 'shape': (999999999999, 2), }"
     Path("claim.npy").write_bytes(header.ljust(127) + b"\n" + b"\0" * 64)
     Path("text.npy").write_text("1 2")
+    Path("zip.npy").write_bytes(b"PK\x03\x04" + bytes(90))
+    for name, shape in (("shape", "(1" + "0" * 30 + ",)"), ("minus", "(" + "-" * 9000 + "1,)"), ("none", "(0, 2)")):
+        text = ("{'descr': '|S0', 'fortran_order': False, 'shape': " + shape + ", }\n").encode()
+        Path(f"{name}.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
     bad = json.loads(Path("net.json").read_text())
     bad["layers"][0]["bias"][1] = 2147483647
     del bad["sha256"]
@@ -131,6 +137,9 @@ REFUSED = {
     "run net.json --input cut.npy": "file.array",
     "run net.json --input claim.npy": "file.array",
     "run net.json --input text.npy": "file.array",
+    "run net.json --input zip.npy": "file.array",
+    "run net.json --input shape.npy": "file.array",
+    "run net.json --input minus.npy": "file.array",
     "run net.json --input net.json": "file.array",
     "run net.json --input x.npy --output no/y.npy": "file.write",
     "run net.json --input x.npy --trace no/t.npz": "file.write",
@@ -167,6 +176,25 @@ def test_usage(arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
     err = capsys.readouterr().err
     assert err.startswith("usage: intnn")
     assert "error[usage.option]: " in err
+
+
+def test_a_full_disk_is_no_verdict(folder: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full here")
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "intnn", "check", "net.json"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error[file.write]: standard output")
+
+
+def test_golden_problems_go_to_stderr(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(golden.default_folder(), "golden")
+    Path("golden/arithmetic.add.json").write_text("{}")
+    code, out, err = call("golden --check --folder golden", capsys)
+    assert code == 1
+    assert out.startswith("golden: ")
+    assert "error[golden.mismatch]: golden/arithmetic.add.json" in err
 
 
 def test_as_a_program(folder: Path) -> None:

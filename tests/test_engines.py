@@ -87,6 +87,8 @@ def test_types_in_and_out(name: str) -> None:
         (5, "input.shape", "()"),
         ([[1, 2], [3, 101]], "input.range", "input[1][1]: 101"),
         ([-101, 0], "input.range", "[-100, 100]"),
+        ([100, 101], "input.range", "input[1]: 101"),
+        (np.zeros(2, [("a", int)]), "input.type", "[('a'"),
     ],
 )
 def test_bad_input_is_refused(x: Any, code: str, words: str) -> None:
@@ -97,8 +99,9 @@ def test_bad_input_is_refused(x: Any, code: str, words: str) -> None:
 
 
 def test_bad_engine_and_foreign_profile_in_checked_mode() -> None:
-    with pytest.raises(UsageError, match="turbo"):
+    with pytest.raises(UsageError, match="turbo") as refused:
         run(tiny(), [1, 2], engine="turbo")
+    assert refused.value.code == "usage.engine"
     with pytest.raises(UsageError, match="fast"):
         trace(tiny(), [1, 2], engine="fast")
     layer = Dense(np.array([[1]]), np.array([0]), Foreign("trunc0"), Activation(), Scales(1.0, 0.5, 1.0))

@@ -80,6 +80,9 @@ def test_every_path_is_taken() -> None:
     assert stage_of(wide(RULES["fixed, floor"])).form.a.dtype == np.float32
     assert stage_of(wide(RULES["double"])).form.bend is not None
     assert len(stage_of(wide(RULES["double, large steps"], output=Activation("int16"), outputs=24)).exact) == 24
+    weights = np.full((1, 1033), 127)  # 1033 * 127 * 127 is below 2^24, 1033 * 127 * 128 is not
+    edge = Network(Activation(), (Dense(weights, np.array([0]), Q31(1 << 30, -17, "upup"), Activation()),))
+    assert stage_of(edge).weights.dtype == np.float64
     large = wide(RULES["upup"], inputs=3000)
     assert stage_of(large).weights.dtype == np.float64
     x = rows(large)
@@ -93,6 +96,11 @@ def test_a_wrong_form_is_not_accepted() -> None:
     stage = stage_of(net)
     steps = fast._Steps(layer, proof, stage.offset)
     assert steps.hold(stage.form).all()
+    flat = wide(RULES["multiplier 0"])
+    level = stage_of(flat).form
+    flat_steps = fast._Steps(flat.layers[0], prove(flat).layers[0], stage_of(flat).offset)
+    assert flat_steps.hold(level).all()
+    assert not flat_steps.hold(replace(level, c=level.c + level.c.dtype.type(1))).any()
     for delta in (-0.02, 0.02):
         assert not steps.hold(replace(stage.form, c=stage.form.c + stage.form.c.dtype.type(delta))).all()
 

@@ -62,6 +62,19 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "scale too large": (lambda: Scales(1.0, 1.0, 1e300), "output is 1e+300"),
     "scale not float32": (lambda: Scales(0.1, 1.0, 1.0), "input is 0.1"),
     "array of input scales": (lambda: Scales(np.array([1.0]), 1.0, 1.0), "input is [1.]"),  # type: ignore[arg-type]  # on purpose
+    "rounding preset": (lambda: Fixed.half_up(-1), "shift is -1"),
+    "float shift": (lambda: Fixed.half_up(2.5), "shift is of type float64"),  # type: ignore[arg-type]  # on purpose
+    "type of type": (lambda: Activation([]), "type is []"),  # type: ignore[arg-type]  # on purpose
+    "scale text": (lambda: Scales("a", 1.0, 1.0), "input is 'a'"),  # type: ignore[arg-type]  # on purpose
+    "scale complex": (lambda: Scales(1j, 1.0, 1.0), "input is 1j"),  # type: ignore[arg-type]  # on purpose
+    "no rule": (lambda: dense(requantize=None), "requantize is of type NoneType"),
+    "rule by name": (lambda: dense(requantize="double"), "requantize is of type str"),
+    "output by name": (lambda: dense(output="int8"), "output is of type str"),
+    "scales number": (lambda: dense(scales=5), "scales is of type int"),
+    "empty multiplier": (lambda: Q31([], 0, "single"), "multiplier is an empty array"),  # type: ignore[arg-type]  # on purpose
+    "input by name": (lambda: Network("int8", (dense(),)), "input is of type str"),  # type: ignore[arg-type]  # on purpose
+    "one layer bare": (lambda: Network(Activation(), dense()), "layers is of type Dense"),  # type: ignore[arg-type]  # on purpose
+    "layers of ints": (lambda: Network(Activation(), (1,)), "layers[0] is of type int"),  # type: ignore[arg-type]  # on purpose
     "no layers": (lambda: Network(Activation(), ()), "layers is none"),
     "name": (lambda: Network(Activation(), (dense(),), name="a\nb"), "name is 'a\\nb'"),
     "long source": (lambda: Network(Activation(), (dense(),), source="x" * 201), "source is"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,34 @@ def test_a_large_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "large.json").write_bytes(b" " * 11)
     with pytest.raises(FileError, match="too large"):
         intnn.load(tmp_path / "large.json")
+
+
+def test_damage_in_a_large_file_is_found_quickly() -> None:
+    """Twice the members, about twice the time: a member that stands twice is found in one walk."""
+    members = ",".join(f'"m{i}":0' for i in range(200_000))
+    started = time.process_time()
+    with pytest.raises(FileError, match="'m199999' stands twice"):
+        intnn.loads("{" + members + ',"m199999":0}')
+    assert time.process_time() - started < 5  # it took minutes
+
+
+def test_a_document_is_a_copy() -> None:
+    net = small()
+    native.document_of(net)["input"]["max"] = 99
+    assert net.input.max == 10
+
+
+@pytest.mark.parametrize("wrong", [None, 5, ["{}"]])
+def test_not_text(wrong: Any) -> None:
+    with pytest.raises(FileError, match="an object of type"):
+        intnn.loads(wrong)
+
+
+def test_a_path_with_nul() -> None:
+    for act in (intnn.load, lambda path: intnn.dump(small(), path), lambda p: intnn.import_tflite(p, profile="single")):
+        with pytest.raises(FileError) as caught:
+            act("a\0b")
+        assert caught.value.code in ("file.read", "file.write")
 
 
 def test_an_invalid_network_is_not_written() -> None:

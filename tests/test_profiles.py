@@ -71,18 +71,17 @@ def test_foreign_rules_are_the_oracles(
     profile: str, acc: int, source: float, weights: float, output: float, zero: int
 ) -> None:
     scales = Scales(source, weights, output)
-    layer = Dense(np.array([[1]]), np.array([acc // 3]), Foreign(profile), Activation("int8", zero), scales)
     args = {"acc": acc, **{k: oracle.to_hex(Fraction(v)) for k, v in vars(scales).items()}}
     if profile == "microflow":
         args |= {"bias": acc // 3, "zero_point": zero}
     try:
         expected = ORACLE.run(f"foreign.{profile}", args)
     except oracle.RejectedError:
-        with pytest.raises(ModelError):
-            layer.requantize.rescale(np.array([[acc]], np.int32), layer)  # type: ignore[union-attr]  # it is Foreign
+        with pytest.raises(ModelError, match="input scale"):
+            Dense(np.array([[1]]), np.array([acc // 3]), Foreign(profile), Activation("int8", zero), scales)
         return
-    got = int(Foreign(profile).rescale(np.array([[acc]], np.int32), layer)[0, 0])
-    assert got == max(-(1 << 24), min(1 << 24, expected))
+    layer = Dense(np.array([[1]]), np.array([acc // 3]), Foreign(profile), Activation("int8", zero), scales)
+    assert Foreign(profile).rescale(np.array([[acc]], np.int32), layer).tolist() == [[expected]]
 
 
 SEPARATING = {  # accumulator, multiplier, exponent: floor, trunc0, single, double, upup, f64away, fp32even
@@ -151,9 +150,10 @@ def test_what_profiles_refuse() -> None:
     assert caught.value.code == "usage.profile"
     with pytest.raises(ModelError, match="profile is 'nearest'"):
         Foreign("nearest")
-    wild = Dense(np.array([[1]]), np.array([0]), Foreign("fp32even"), Activation(), Scales(256.0, 1.0, 1.0))
     with pytest.raises(ModelError, match="input scale"):
-        run(Network(Activation(), (wild,)), [1])
+        Dense(np.array([[1]]), np.array([0]), Foreign("fp32even"), Activation(), Scales(256.0, 1.0, 1.0))
+    with pytest.raises(ModelError, match="no scales"):
+        Dense(np.array([[1]]), np.array([0]), Foreign("fp32even"), Activation())
 
 
 def test_a_relu6_bound_is_part_of_the_profile() -> None:
@@ -166,3 +166,12 @@ def test_a_relu6_bound_is_part_of_the_profile() -> None:
     assert with_profile(net, "upup").layers[0].output.max == 1
     with pytest.raises(ModelError, match="ReLU6 bound that fp32even rounds to 0"):
         with_profile(net, "fp32even")
+
+
+def test_bounds_at_the_ends_of_a_type() -> None:
+    assert activation_bounds("double", "RELU6", "int16", -32768, 1e-9) == (-32768, 32767)
+    scales = Scales(1.0, 1.0, float(np.float32(6 / 126.5)))
+    assert activation_bounds("fp32even", "RELU6", "int8", 125, 4.0)[1] == 126
+    assert activation_bounds("double", "RELU6", "int8", 125, 4.0)[1] == 127
+    layer = Dense(np.array([[1]]), np.array([0]), Fixed.floor(2), Activation("int8", 125, 125, 127), scales)
+    with_profile(Network(Activation(), (layer,)), "fp32even")  # 127 is the type's own bound, no sign of a ReLU6

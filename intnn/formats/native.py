@@ -22,8 +22,9 @@ from intnn.foreign import Foreign
 from intnn.model import Q31, Activation, Dense, Fixed, HostRule, Network, Scales
 
 FORMAT = "intnn-model/1"
-MAX_BYTES = 1 << 28
-"""Larger files are refused unread: no microcontroller model comes near, and reading costs several times the size."""
+MAX_BYTES = 1 << 24
+"""Larger files are refused unread: no microcontroller's model comes near, and a file made of empty arrays takes some
+thirty times its size to read."""
 
 _HEX_FLOAT = re.compile(r"0x1(\.[0-9a-f]{0,12}[1-9a-f])?p(\+0|[+-][1-9][0-9]{0,3})")
 
@@ -43,8 +44,8 @@ def dump(net: Network, path: str | Path) -> None:
     data = dumps(net)
     try:
         Path(path).write_bytes(data)
-    except OSError as error:
-        raise FileError("file.write", f"cannot be written: {error.strerror}", where=str(path)) from None
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL
+        raise FileError("file.write", f"cannot be written: {_reason(error)}", where=str(path)) from None
 
 
 def load(path: str | Path) -> Network:
@@ -73,7 +74,7 @@ def read(text: bytes | str, *, where: str = "model") -> Network:
         net = _network_in(document)
         stated = document.get("sha256")
         if stated is not None:
-            _check_hash(net, stated)
+            _check_hash(document, stated)
     except IntnnError as error:
         raise error.within(where) from None
     return net
@@ -99,11 +100,15 @@ def read_bytes(path: str | Path) -> bytes:
     try:
         with open(path, "rb") as file:
             data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise FileError("file.read", f"cannot be read: {error.strerror}", where=str(path)) from None
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL
+        raise FileError("file.read", f"cannot be read: {_reason(error)}", where=str(path)) from None
     if len(data) > MAX_BYTES:
         raise FileError("file.read", "is too large", where=str(path), expected=f"at most {MAX_BYTES} bytes")
     return data
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def parse(text: bytes | str) -> dict[str, Any]:
@@ -111,6 +116,8 @@ def parse(text: bytes | str) -> dict[str, Any]:
 
     Refused are floats, duplicate members, integers beyond 18 digits and anything JSON does not have.
     """
+    if not isinstance(text, bytes | str):
+        raise FileError("file.syntax", f"an object of type {type(text).__name__}", expected="JSON as bytes or str")
     try:
         document = json.loads(
             text.decode("utf-8") if isinstance(text, bytes) else text,
@@ -134,8 +141,8 @@ def parse(text: bytes | str) -> dict[str, Any]:
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]  # add gives None
         raise FileError("file.syntax", f"member {twice[:40]!r} stands twice", expected="each member once")
     return members
 
@@ -241,16 +248,13 @@ def _dense_in(value: Any, place: str) -> Dense:
     output = _activation_in(members.take("output", dict), f"{place}.output")
     scales = members.take("scales", dict, optional=True)
     members.done()
-    layer = Dense(
+    return Dense(
         np.array(weights, np.int64).reshape(len(weights), -1) if weights else np.zeros((0, 0), np.int64),
         np.array(bias, np.int64),
         requantize,
         output,
         None if scales is None else _scales_in(scales, f"{place}.scales"),
     )
-    if isinstance(requantize, Foreign):
-        requantize.require(layer)
-    return layer
 
 
 def _requantize_in(value: Any, place: str) -> Fixed | Q31 | HostRule:
@@ -301,8 +305,8 @@ def _array(value: Any, place: str) -> list[int]:
     return value
 
 
-def _check_hash(net: Network, stated: str) -> None:
-    computed = network_hash(net)
+def _check_hash(document: dict[str, Any], stated: str) -> None:
+    computed = content_hash({name: value for name, value in document.items() if name != "sha256"})
     if stated != computed:
         raise FileError(
             "file.hash",
@@ -334,7 +338,7 @@ def document_of(net: Network) -> dict[str, Any]:
     """The members of the model file of ``net``, without ``sha256`` [file.model]."""
     document: dict[str, Any] = {
         "format": FORMAT,
-        "input": vars(net.input),
+        "input": dict(vars(net.input)),
         "layers": [_dense_out(layer) for layer in net.layers],
     }
     for name in ("name", "source"):
@@ -349,7 +353,7 @@ def _dense_out(layer: Dense) -> dict[str, Any]:
         "weights": layer.weights.tolist(),
         "bias": layer.bias.tolist(),
         "requantize": _requantize_out(layer.requantize),
-        "output": vars(layer.output),
+        "output": dict(vars(layer.output)),
     }
     if layer.scales is not None:
         document["scales"] = {name: _hex_out(value) for name, value in vars(layer.scales).items()}
@@ -357,7 +361,7 @@ def _dense_out(layer: Dense) -> dict[str, Any]:
 
 
 def _requantize_out(rule: Fixed | Q31 | HostRule) -> dict[str, Any]:
-    family = {Fixed: "fixed", Q31: "q31", Foreign: "foreign"}[type(rule)]
+    family = "foreign" if isinstance(rule, HostRule) else "fixed" if isinstance(rule, Fixed) else "q31"
     values = {name: v.tolist() if isinstance(v, np.ndarray) else v for name, v in vars(rule).items()}
     return {"family": family, **values}
 

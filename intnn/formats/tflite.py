@@ -17,7 +17,6 @@ import numpy as np
 
 from intnn.bounds import require_valid
 from intnn.errors import IntnnError
-from intnn.foreign import Foreign
 from intnn.formats.flatbuffer import (
     Array,
     File,
@@ -226,8 +225,6 @@ class _Chain:
             try:
                 rule = requantization(self.profile, scales)
                 layer = Dense(weights, bias, rule, Activation(after.type, after.zero, *bounds), scales)
-                if isinstance(rule, Foreign):
-                    rule.require(layer)
             except IntnnError as error:
                 raise error.within(place) from None
         self.layers.append(layer)
