@@ -170,7 +170,7 @@ def test_a_relu6_bound_is_part_of_the_profile() -> None:
 
 def test_bounds_at_the_ends_of_a_type() -> None:
     assert activation_bounds("double", "RELU6", "int16", -32768, 1e-9) == (-32768, 32767)
-    scales = Scales(1.0, 1.0, float(np.float32(6 / 126.5)))
+    scales = Scales(1.0, 1.0, 4.0)
     assert activation_bounds("fp32even", "RELU6", "int8", 125, 4.0)[1] == 126
     assert activation_bounds("double", "RELU6", "int8", 125, 4.0)[1] == 127
     layer = Dense(np.array([[1]]), np.array([0]), Fixed.floor(2), Activation("int8", 125, 125, 127), scales)
