@@ -8,7 +8,7 @@ Needs ai-edge-litert. Before anything is timed the outputs must be equal: `upup`
 to LiteRT's default, which is XNNPACK.
 
 The contenders take turns, round after round. Idle threads of one library keep spinning for some milliseconds and
-would slow the next, so each turn begins with a pause and an unmeasured call.
+would slow the next, so each turn begins with a pause and unmeasured calls; then a few calls in a row are measured.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ Array = NDArray[Any]
 ROWS = 1000
 ROUNDS = 15
 WARM_UP = 2  # rounds
+UNMEASURED, MEASURED = 2, 3  # calls a turn
 PAUSE = 0.05  # seconds; OpenBLAS's threads sleep after about half of it
 IMPORTS = 10
 
@@ -74,10 +75,12 @@ def measure(model: Path, rounds: int = ROUNDS) -> Timing:
     for _ in range(WARM_UP + rounds):
         for name, call in contenders.items():
             time.sleep(PAUSE)
-            call()
+            for _ in range(UNMEASURED):
+                call()
             start = time.perf_counter()
-            call()
-            seconds[name].append(time.perf_counter() - start)
+            for _ in range(MEASURED):
+                call()
+            seconds[name].append((time.perf_counter() - start) / MEASURED)
     counted = {name: all_rounds[WARM_UP:] for name, all_rounds in seconds.items()}
     ratios = {
         mode: median(a / b for a, b in zip(counted[f"intnn {profile}"], counted[_litert_name(mode, None)], strict=True))
