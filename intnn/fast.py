@@ -41,11 +41,10 @@ _MOST_STEPS = 1 << 18  # finding more steps, times neurons, would take longer th
 class FloatForm:
     """Requantization and clamp in floats: ``rint((dot + add) * a + c)``, clipped to [low, high].
 
-    All are of the float type to work in. Either ``add`` (outputs,) makes accumulators of ``dot``, ``a`` is what the rule
-    has, a scalar or (outputs,), and ``c`` a scalar; or ``add`` is ``None``, and ``a`` and ``c`` are of shape (outputs,),
-    fitted to each neuron. ``c = None`` adds nothing. Where
-    ``bend`` is given it is added wherever ``dot < split``: rounding half away from zero puts the steps of negative
-    accumulators on a line of their own.
+    All are of the float type to work in. Either ``add`` (outputs,) makes accumulators of ``dot``, ``a`` is a scalar (or
+    (outputs,), per channel) and ``c`` a scalar; or ``add`` is ``None``, and ``a`` and ``c`` are (outputs,), fitted to
+    each neuron. ``c = None`` adds nothing. Where ``bend`` is given it is added wherever ``dot < split``: rounding half
+    away from zero puts the steps of negative accumulators on a line of their own.
     """
 
     add: Floats | None
