@@ -89,12 +89,15 @@ def activation_bounds(profile: str, activation: str, type: str, zero_point: int,
 
     NONE is the range of the ``type``; RELU begins at the zero point; RELU6 also ends at 6, quantized with one
     float32 division: ``zero_point + half_away(6 / scale)``, but ``half_even(6 / scale + zero_point)`` under fp32even.
+    Raises :class:`ModelError` ``model.value`` for another activation.
     """
     low, high = TYPES[type]
     if activation == "NONE":
         return low, high
     if activation == "RELU":
         return zero_point, high
+    if activation != "RELU6":
+        raise ModelError("model.value", f"activation is {activation!r}", expected="one of NONE, RELU, RELU6")
     with np.errstate(over="ignore"):  # a tiny scale gives infinity; 2^20 is beyond every type's range, too
         six = min(np.float32(6) / np.float32(scale), np.float32(2**20))
     if profile == "fp32even":

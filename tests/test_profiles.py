@@ -168,6 +168,11 @@ def test_a_relu6_bound_is_part_of_the_profile() -> None:
         with_profile(net, "fp32even")
 
 
+def test_another_activation_is_refused() -> None:
+    with pytest.raises(ModelError, match="activation is 'TANH'"):
+        activation_bounds("double", "TANH", "int8", 0, 1.0)
+
+
 def test_bounds_at_the_ends_of_a_type() -> None:
     assert activation_bounds("double", "RELU6", "int16", -32768, 1e-9) == (-32768, 32767)
     scales = Scales(1.0, 1.0, 4.0)

@@ -373,7 +373,7 @@ def test_name_and_source_of_the_network(tmp_path: Path) -> None:
     net = import_tflite(path, profile="upup")
     assert net.name == "mod?le 1"
     digest = hashlib.sha256(build(PLAIN)).hexdigest()
-    assert net.source == f"tflite sha256={digest} profile=upup"
+    assert net.source == f"tflite sha256={digest}"
 
 
 # --- the report ----------------------------------------------------------------------------------------------------
@@ -863,6 +863,14 @@ def test_without_the_extra_the_repair_is_named(monkeypatch: pytest.MonkeyPatch) 
 def test_importing_intnn_leaves_flatbuffers_alone() -> None:
     code = "import sys, intnn; print([m for m in ('flatbuffers', 'tflite') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_another_profile_later_is_another_profile_at_import() -> None:
+    """The whole file, name and source included: nothing left in it speaks of the profile it was imported with."""
+    nets = {p: parse_tflite(build(PLAIN), profile=p).network for p in ("double", "upup", "fp32even")}
+    for net in nets.values():
+        for profile, expected in nets.items():
+            assert intnn.dumps(intnn.with_profile(net, profile)) == intnn.dumps(expected)
 
 
 # --- real models, recorded engines ---------------------------------------------------------------------------------

@@ -100,7 +100,7 @@ def parse_tflite(data: bytes, *, profile: str, name: str = "") -> Import:
     require_profile(profile)
     chain = _Chain(File(data), profile)
     chain.follow()
-    source = f"tflite sha256={hashlib.sha256(data).hexdigest()} profile={profile}"
+    source = f"tflite sha256={hashlib.sha256(data).hexdigest()}"  # not the profile: another may be put in its place
     net = Network(chain.input, tuple(chain.layers), name, source)
     require_valid(net)
     return Import(net, tuple(chain.report))
