@@ -5,14 +5,29 @@ that no value leaves int32; ``load``, ``loads``, ``dump`` and ``dumps`` read and
 brings a TFLite model over under the rounding of the engine you name.
 """
 
+from __future__ import annotations
+
+from pathlib import Path
+
 from intnn.bounds import prove
 from intnn.engines import run, trace
 from intnn.errors import IntnnError
 from intnn.formats.native import dump, dumps, load, loads
-from intnn.formats.tflite import import_tflite
 from intnn.model import Q31, Activation, Dense, Fixed, Network, Scales
 from intnn.profiles import with_profile
 from intnn.version import SPEC_VERSION, __version__
+
+
+def import_tflite(path: str | Path, *, profile: str) -> Network:
+    """The network in the TFLite file ``path``, valid and proved.
+
+    ``profile`` names the engine's rounding: one of ``intnn.profiles.PROFILES``.
+    Raises as :func:`intnn.formats.tflite.read_tflite`, which also gives a report.
+    """
+    from intnn.formats import tflite  # here, because `import intnn` is to be quick
+
+    return tflite.import_tflite(path, profile=profile)
+
 
 __all__ = [
     "Q31",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from intnn import fast, interpreter
+from intnn import interpreter
 from intnn.bounds import require_valid
 from intnn.checked import Int32
 from intnn.errors import InputError, ModelError, UsageError
@@ -33,7 +33,12 @@ def run(net: Network, x: npt.ArrayLike, *, engine: str = "reference") -> IntArra
     profile; :class:`UsageError` ``usage.engine``.
     """
     rows, single = _batch(net, x)
-    y = fast.run(net, rows) if engine == "fast" else _execute(net, rows, engine)[-1].output
+    if engine == "fast":
+        from intnn import fast  # here, because `import intnn` is to be quick
+
+        y = fast.run(net, rows)
+    else:
+        y = _execute(net, rows, engine)[-1].output
     return y[0] if single else y
 
 

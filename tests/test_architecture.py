@@ -158,7 +158,17 @@ def test_import_is_light() -> None:
     """Optional and test-time packages are not imported until they are needed."""
     code = "import sys, intnn; print(*sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    heavy = {"flatbuffers", "tflite", "jsonschema", "hypothesis", "pytest", "pycparser", "argparse"}
+    heavy = {
+        "flatbuffers",
+        "tflite",
+        "jsonschema",
+        "hypothesis",
+        "pytest",
+        "pycparser",
+        "argparse",
+        "intnn.fast",
+        "intnn.formats.tflite",
+    }
     assert heavy.isdisjoint(loaded)
     assert "numpy" in loaded
 
