@@ -1,0 +1,246 @@
+"""Piecewise forms: functions of one bounded integer u, as conditions and clamps make them.
+
+A :class:`Curve` is a list of pieces ``(low, high, form)`` that do not overlap, in order; neighbours that touch have
+different forms. It may leave gaps, where the value was never computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from intnn.ccheck import forms
+from intnn.ccheck.forms import Form, Forms
+
+Span = tuple[int, int]
+Piece = tuple[int, int, Form]
+
+TABLE = 1 << 22
+"""The longest piece that is examined point by point where its form is not seen to rise or fall."""
+
+
+class Curve(NamedTuple):
+    """The value ``form(u)`` on each piece."""
+
+    pieces: tuple[Piece, ...]
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """Where the curve has a value: intervals of u that do not touch."""
+        return joined((low, high) for low, high, _ in self.pieces)
+
+
+def joined(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """Intervals in order, those that touch made one."""
+    result: list[Span] = []
+    for low, high in sorted(spans):
+        if result and low <= result[-1][1] + 1:
+            result[-1] = (result[-1][0], max(high, result[-1][1]))
+        else:
+            result.append((low, high))
+    return tuple(result)
+
+
+def curve(pieces: Iterable[Piece]) -> Curve:
+    """A curve from pieces in any order."""
+    result: list[Piece] = []
+    for low, high, form in sorted(pieces, key=lambda piece: piece[0]):
+        if result and result[-1][2] == form and result[-1][1] + 1 == low:
+            result[-1] = (result[-1][0], high, form)
+        else:
+            result.append((low, high, form))
+    return Curve(tuple(result))
+
+
+def restricted(c: Curve, spans: Iterable[Span]) -> Curve:
+    """``c`` on ``spans`` only."""
+    return curve(
+        (max(low, a), min(high, b), form)
+        for a, b in spans
+        for low, high, form in c.pieces
+        if max(low, a) <= min(high, b)
+    )
+
+
+def together(a: Curve, b: Curve) -> Iterator[tuple[int, int, Form, Form]]:
+    """The intervals on which both curves have one form each, with the forms."""
+    i = j = 0
+    while i < len(a.pieces) and j < len(b.pieces):
+        low, high = max(a.pieces[i][0], b.pieces[j][0]), min(a.pieces[i][1], b.pieces[j][1])
+        if low <= high:
+            yield low, high, a.pieces[i][2], b.pieces[j][2]
+        if a.pieces[i][1] == high:
+            i += 1
+        else:
+            j += 1
+
+
+class Undecided(Exception):  # noqa: N818  # not an error of its own: the caller says what could not be proved
+    """A question about a form that this algebra cannot answer."""
+
+
+class Curves(Forms):
+    """Operations on curves, over unbounded integers."""
+
+    def add(self, a: Curve, b: Curve, times: int = 1) -> Curve:
+        """``a + times * b``."""
+        return curve((low, high, forms.add(f, g, times)) for low, high, f, g in together(a, b))
+
+    def offset(self, a: Curve, value: int) -> Curve:
+        """``a + value``."""
+        return Curve(tuple((low, high, forms.add(f, forms.constant(value))) for low, high, f in a.pieces))
+
+    def scale(self, a: Curve, k: int) -> Curve:
+        """``k * a``."""
+        return curve((low, high, forms.scale(f, k)) for low, high, f in a.pieces)
+
+    def down(self, a: Curve, s: int) -> Curve:
+        """``floor(a / 2^s)``."""
+        return curve((low, high, self.shift(f, s)) for low, high, f in a.pieces)
+
+    def modulo(self, a: Curve, bits: int) -> Curve:
+        """``a`` modulo 2^bits; where few multiples are taken off, one piece for each."""
+        pieces: list[Piece] = []
+        for low, high, f in a.pieces:
+            times = self.shift(f, bits)
+            if self._width(times, low, high) > 4 or not self.direction(times):
+                pieces.append((low, high, forms.add(f, times, -(1 << bits))))
+            else:
+                for x, y, n in self._steps(times, low, high):
+                    pieces.append((x, y, forms.add(f, forms.constant(-n << bits))))
+        return curve(pieces)
+
+    def multiply(self, a: Curve, b: Curve) -> Curve:
+        """``a * b`` where on each piece one of them is, or by splitting becomes, constant; else :class:`Undecided`."""
+        pieces: list[Piece] = []
+        for low, high, f, g in together(a, b):
+            if f[1] and g[1]:
+                small = min(f, g, key=lambda h: self._width(h, low, high))
+                other = g if small is f else f
+                pieces += [(x, y, forms.scale(other, v)) for x, y, v in self._steps(small, low, high)]
+            elif g[1]:
+                pieces.append((low, high, forms.scale(g, f[0])))
+            else:
+                pieces.append((low, high, forms.scale(f, g[0])))
+        return curve(pieces)
+
+    def range(self, a: Curve) -> Span:
+        """An interval that holds every value of ``a``."""
+        ends = [self.bounds(f, low, high) for low, high, f in a.pieces]
+        return min(end[0] for end in ends), max(end[1] for end in ends)
+
+    def value(self, a: Curve, u: int) -> int | None:
+        """``a(u)``, ``None`` in a gap."""
+        for low, high, f in a.pieces:
+            if low <= u <= high:
+                return int(self.evaluate(f, u))
+        return None
+
+    def positive(self, a: Curve) -> Curve:
+        """1 where ``a > 0``, else 0."""
+        pieces: list[Piece] = []
+        for low, high, f in a.pieces:
+            least, most = self.bounds(f, low, high)
+            if least > 0 or most <= 0:
+                pieces.append((low, high, forms.constant(int(least > 0))))
+                continue
+            for x, y, truth in self._crossings(f, low, high):
+                pieces.append((x, y, forms.constant(int(truth))))
+        return curve(pieces)
+
+    def outside(self, a: Curve, least: int, most: int) -> int | None:
+        """Some u with ``a(u)`` outside [least, most], ``None`` if there is none; :class:`Undecided` if not known."""
+        for low, high, f in a.pieces:
+            lowest, highest = self.bounds(f, low, high)
+            if least <= lowest and highest <= most:
+                continue
+            if self.direction(f) or low == high:
+                ends = sorted((low, high), key=lambda u: int(self.evaluate(f, u)))
+                return ends[0] if lowest < least else ends[1]
+            values = self._table(f, low, high)
+            wrong = np.flatnonzero((values < least) | (values > most))
+            if len(wrong):
+                return low + int(wrong[0])
+        return None
+
+    def differs(self, a: Curve, b: Curve) -> int | None:
+        """Some u on which both have values, and other ones; ``None`` if there is none."""
+        for low, high, f, g in together(a, b):
+            if f != g and (u := self._differs(f, g, low, high)) is not None:
+                return u
+        return None
+
+    def _differs(self, f: Form, g: Form, low: int, high: int) -> int | None:
+        if not forms.add(f, g, -1)[1]:
+            return low  # they differ by a constant
+        if self.direction(f) and self.direction(f) == self.direction(g):
+            # Two monotone functions that agree at the ends of an interval and are constant on it agree on it.
+            ends = np.array([[low, high]], dtype=_dtype(self, (f, g), low, high))
+            while len(ends):
+                ours, theirs = self.evaluate(f, ends), self.evaluate(g, ends)
+                wrong = np.flatnonzero(ours != theirs)
+                if len(wrong):
+                    return int(ends.flat[wrong[0]])
+                open_ = ends[(ours[:, 0] != ours[:, 1]) & (ends[:, 0] + 1 < ends[:, 1])]
+                middle = (open_[:, 0] + open_[:, 1]) >> 1
+                ends = np.concatenate([np.stack([open_[:, 0], middle], 1), np.stack([middle, open_[:, 1]], 1)])
+            return None
+        wrong = np.flatnonzero(self._table(f, low, high) != self._table(g, low, high))
+        return low + int(wrong[0]) if len(wrong) else None
+
+    def _width(self, f: Form, low: int, high: int) -> int:
+        least, most = self.bounds(f, low, high)
+        return most - least
+
+    def _steps(self, f: Form, low: int, high: int) -> Iterator[tuple[int, int, int]]:
+        """The intervals on which ``f`` is constant, if few."""
+        if self._width(f, low, high) > 4 or not self.direction(f):
+            raise Undecided("a product of two values that both vary")
+        while low <= high:
+            value = int(self.evaluate(f, low))
+            end = self._last(low, high, lambda u, value=value: self.evaluate(f, u) == value)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+            yield low, end, value
+            low = end + 1
+
+    def _crossings(self, f: Form, low: int, high: int) -> Iterator[tuple[int, int, bool]]:
+        """The intervals on which ``f > 0`` holds or not."""
+        if self.direction(f):
+            first = bool(self.evaluate(f, low) > 0)
+            end = self._last(low, high, lambda u: (self.evaluate(f, u) > 0) == first)
+            yield low, end, first
+            if end < high:
+                yield end + 1, high, not first
+            return
+        truth = self._table(f, low, high) > 0
+        edges = np.flatnonzero(truth[1:] != truth[:-1]) + 1
+        if len(edges) > 4096:
+            raise Undecided("a condition that changes its mind too often")
+        starts = [0, *edges.tolist(), len(truth)]
+        for a, b in zip(starts, starts[1:], strict=False):
+            yield low + a, low + b - 1, bool(truth[a])
+
+    @staticmethod
+    def _last(low: int, high: int, holds: Callable[[int], bool]) -> int:
+        """The last u in [low, high] up to which ``holds`` stays true; it is true at ``low`` and changes at most once."""
+        while low < high:
+            middle = (low + high + 1) >> 1
+            if holds(middle):
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    def _table(self, f: Form, low: int, high: int) -> npt.NDArray[np.generic]:
+        """``f`` at every point of [low, high]."""
+        if high - low >= TABLE:
+            raise Undecided(f"a value neither rising nor falling in u on {high - low + 1} points")
+        table: npt.NDArray[np.generic] = self.evaluate(f, np.arange(low, high + 1).astype(_dtype(self, (f,), low, high)))
+        return table
+
+
+def _dtype(algebra: Forms, parts: Iterable[Form], low: int, high: int) -> type:
+    """int64 where every product in ``parts`` fits it, else Python's own integers."""
+    return np.int64 if all(algebra.magnitude(f, max(abs(low), abs(high))) < 1 << 62 for f in parts) else object

@@ -1,0 +1,551 @@
+"""Typed C expressions as Python closures over a frame of local variables.
+
+Types are settled when a closure is made, for one data model; values are checked when it runs: what C leaves
+undefined or to the implementation raises :class:`Trap` or asks the domain to.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any, NamedTuple
+
+from intnn.ccheck.cmodel import LIMITS, DataModel, IntType
+from intnn.ccheck.source import NotInSubset
+from intnn.ccheck.values import UNSET, Block, Domain, Pointer, Trap, Value
+
+Frame = list[Value]
+Run = Callable[[Frame], Value]
+
+
+class Ref(NamedTuple):
+    """A pointer to ``elem`` or, with ``dims``, to an array of it."""
+
+    elem: IntType
+    dims: tuple[int, ...]
+    const: bool
+
+    @property
+    def stride(self) -> int:
+        return prod(self.dims)
+
+    def __str__(self) -> str:
+        array = "".join(f"[{n}]" for n in self.dims)
+        return f"pointer to {'const ' if self.const else ''}{self.elem}{array}"
+
+
+Type = IntType | Ref | None
+"""The type of an expression; ``None`` is void."""
+
+
+@dataclass
+class Function:
+    """A C function: ``call(arguments)`` runs it."""
+
+    name: str
+    params: list[Type]
+    result: Type
+    static: bool
+    call: Callable[[list[Value]], Value] | None = None
+    pure: bool = True
+    running: bool = False
+
+
+@dataclass
+class Symbol:
+    """What a name stands for: a slot of the frame, a block of memory, or a number."""
+
+    type: IntType | Ref
+    slot: int = -1
+    block: Block | None = None
+    dims: tuple[int, ...] = ()
+    number: int | None = None
+    const: bool = False
+
+
+@dataclass
+class Scope:
+    """Names in reach, and how many slots the function at hand needs."""
+
+    names: list[dict[str, Symbol]] = field(default_factory=lambda: [{}])
+    slots: int = 1
+
+    def find(self, name: str) -> Symbol | None:
+        for names in reversed(self.names):
+            if name in names:
+                return names[name]
+        return None
+
+
+ARITHMETIC = {"+": operator.add, "-": operator.sub, "*": operator.mul}
+COMPARISONS = {
+    "<": operator.lt,
+    ">": operator.gt,
+    "<=": operator.le,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
+
+
+class Expressions:
+    """Turns expressions into closures. ``scope`` is the scope at hand, ``function`` the function."""
+
+    model: DataModel
+    domain: Domain
+    scope: Scope
+    functions: dict[str, Function]
+    function: Function | None = None
+
+    def refuse(self, what: str, node: Any) -> NotInSubset:
+        return NotInSubset(what, where(node))
+
+    def expression(self, node: Any, top: bool = False) -> tuple[Run, Type]:
+        """The closure and type of ``node``; ``top`` says that it is all of a statement or of an assigned value."""
+        method = getattr(self, "_" + type(node).__name__, None)
+        if method is None:
+            raise self.refuse(f"{type(node).__name__} in an expression", node)
+        if type(node).__name__ == "FuncCall":
+            return self._FuncCall(node, top)
+        result: tuple[Run, Type] = method(node)
+        return result
+
+    def integer(self, node: Any, top: bool = False) -> tuple[Run, IntType]:
+        """As :meth:`expression`, of integer type."""
+        run, t = self.expression(node, top)
+        if not isinstance(t, IntType):
+            raise self.refuse("a pointer or void where an integer is needed", node)
+        return run, t
+
+    def number(self, node: Any) -> int:
+        """The value of an integer constant expression."""
+        run, _ = self.integer(node)
+        try:
+            value = run([])
+        except (Trap, IndexError):
+            value = None
+        if type(value) is not int:
+            raise self.refuse("an integer constant expression was expected", node)
+        return value
+
+    # Conversions
+
+    def converted(self, run: Run, source: IntType, target: IntType, node: Any) -> Run:
+        """``run`` with its value converted to ``target``."""
+        if target.holds(source):
+            return run
+        low, high, place, domain = target.low, target.high, where(node), self.domain
+        bits, signed = target.bits, target.signed
+
+        def convert(frame: Frame) -> Value:
+            value = run(frame)
+            if type(value) is int:
+                if low <= value <= high:
+                    return value
+                if not signed:
+                    return value % (high + 1)
+                raise Trap(f"conversion of {value} to a {target}", place)
+            if signed:
+                return domain.fit(value, low, high, f"conversion to a {target}", place)
+            return domain.modulo(value, bits)
+
+        return convert
+
+    def _checked(self, run: Run, t: IntType, what: str, node: Any) -> Run:
+        """``run``, whose value must be of type ``t``: unsigned types wrap, signed ones must not overflow."""
+        low, high, place, domain, signed, bits = t.low, t.high, where(node), self.domain, t.signed, t.bits
+
+        def check(frame: Frame) -> Value:
+            value = run(frame)
+            if type(value) is int:
+                if low <= value <= high:
+                    return value
+                if not signed:
+                    return value % (high + 1)
+                raise Trap(f"overflow of {what}: {value} in a {t}", place)
+            if signed:
+                return domain.fit(value, low, high, f"overflow of {what} in a {t}", place)
+            return domain.modulo(value, bits)
+
+        return check
+
+    # Leaves
+
+    def _Constant(self, node: Any) -> tuple[Run, Type]:  # noqa: N802  # named as pycparser names its nodes
+        found = self.model.constant(node.value)
+        if found is None:
+            raise self.refuse(f"the constant {node.value} in the data model {self.model.name}", node)
+        value, t = found
+        return lambda frame: value, t
+
+    def _ID(self, node: Any) -> tuple[Run, Type]:  # noqa: N802  # as above
+        symbol = self.scope.find(node.name)
+        if symbol is None:
+            if node.name in LIMITS:
+                limit = LIMITS[node.name]
+                value = limit.low if node.name.endswith("MIN") else limit.high
+                return lambda frame: value, self.model.promoted(limit)
+            raise self.refuse(f"the name {node.name}", node)
+        if symbol.number is not None:
+            number = symbol.number
+            return lambda frame: number, symbol.type
+        if symbol.block is not None:
+            if self.function is not None and not symbol.const:
+                self.function.pure = False
+            pointer = Pointer(symbol.block, 0, 0, len(symbol.block.cells))
+            return lambda frame: pointer, symbol.type
+        slot, place, domain = symbol.slot, where(node), self.domain
+
+        def load(frame: Frame) -> Value:
+            value = frame[slot]
+            if type(value) is int:
+                return value
+            if value is UNSET:
+                raise Trap(f"read of {node.name}, which is uninitialised", place)
+            return value if type(value) is Pointer else domain.read(value, place)
+
+        return load, symbol.type
+
+    # Memory
+
+    def address(self, node: Any) -> tuple[Run, Ref]:
+        """Where the array element ``node`` (``a[i]``, ``*p``) is: a pointer to it, and what it points to."""
+        name = type(node).__name__
+        if name == "ArrayRef":
+            base, t = self.expression(node.name)
+            index, _ = self.integer(node.subscript)
+        elif name == "UnaryOp" and node.op == "*":
+            base, t = self.expression(node.expr)
+            index = zero
+        else:
+            raise self.refuse("not an array element", node)
+        if not isinstance(t, Ref):
+            raise self.refuse("an integer where a pointer is needed", node)
+        stride, place = t.stride, where(node)
+        inner = Ref(t.elem, t.dims[1:], t.const)
+
+        def step(frame: Frame) -> Value:
+            p, i = base(frame), index(frame)
+            if type(i) is not int:
+                raise NotInSubset("an array index that depends on the input", place)
+            at = p.index + i * stride
+            if not (p.low <= at and at + stride <= p.high):
+                raise Trap(f"access to element {at - p.low} of {p.high - p.low} of {p.block.name}", place)
+            return Pointer(p.block, at, at, at + stride) if t.dims else Pointer(p.block, at, p.low, p.high)
+
+        return step, inner if t.dims else t
+
+    def _ArrayRef(self, node: Any) -> tuple[Run, Type]:  # noqa: N802  # as above
+        return self._element(node)
+
+    def _element(self, node: Any) -> tuple[Run, Type]:
+        pointer_type = self.expression(node.name if type(node).__name__ == "ArrayRef" else node.expr)[1]
+        step, t = self.address(node)
+        if isinstance(pointer_type, Ref) and pointer_type.dims:
+            return step, t  # an array of several dimensions: a row, which decays to a pointer to its first element
+        place, domain = where(node), self.domain
+
+        def load(frame: Frame) -> Value:
+            p = step(frame)
+            value = p.block.cells[p.index]
+            if type(value) is int:
+                return value
+            if value is UNSET:
+                raise Trap(f"read of element {p.index} of {p.block.name}, which is uninitialised", place)
+            return domain.read(value, place)
+
+        return load, t.elem
+
+    # Operators
+
+    def _Cast(self, node: Any) -> tuple[Run, Type]:  # noqa: N802  # as above
+        target = self.type_of(node.to_type.type)
+        if target is None:
+            run, _ = self.expression(node.expr)
+            return run, None
+        run, source = self.integer(node.expr)
+        if not isinstance(target, IntType):
+            raise self.refuse("a cast to a pointer", node)
+        return self.converted(run, source, target, node), target
+
+    def type_of(self, node: Any) -> Type:
+        raise NotImplementedError  # the compiler of declarations has it
+
+    def _UnaryOp(self, node: Any) -> tuple[Run, Type]:  # noqa: N802  # as above
+        op = node.op
+        if op == "*":
+            return self._element(node)
+        if op == "&":
+            return self.address(node.expr)
+        if op in ("p++", "p--", "++", "--"):
+            return self._increment(node)
+        run, t = self.integer(node.expr)
+        if op == "!":
+            return negation(self.domain, run), self.model.int_type
+        t = self.model.promoted(t)
+        domain = self.domain
+        if op == "+":
+            return run, t
+        if op == "-":
+            return self._checked(affine(domain, run, -1, 0), t, "-", node), t
+        if op == "~":
+            return affine(domain, run, -1, -1 if t.signed else t.high), t
+        raise self.refuse(f"the operator {op}", node)
+
+    def _increment(self, node: Any) -> tuple[Run, Type]:
+        if type(node.expr).__name__ != "ID":
+            raise self.refuse(f"{node.op} of anything but a name", node)
+        load, t = self.expression(node.expr)
+        store = self.store(node.expr, t, node)
+        by = 1 if "+" in node.op else -1
+        if isinstance(t, Ref):
+            change = self._moved(load, lambda frame: by, t, node)
+        else:
+            wide = self.model.common(t, self.model.int_type)
+            change = self.converted(self._checked(affine(self.domain, load, 1, by), wide, "++", node), wide, t, node)
+        before = node.op.startswith("p")
+
+        def step(frame: Frame) -> Value:
+            old = load(frame) if before else None
+            new = change(frame)
+            store(frame, new)
+            return old if before else new
+
+        return step, t
+
+    def store(self, node: Any, t: Type, place: Any) -> Callable[[Frame, Value], None]:
+        raise NotImplementedError  # the compiler of statements has it
+
+    def _moved(self, pointer: Run, count: Run, t: Ref, node: Any) -> Run:
+        place, stride = where(node), t.stride
+
+        def move(frame: Frame) -> Value:
+            p, n = pointer(frame), count(frame)
+            if type(n) is not int:
+                raise NotInSubset("a pointer that depends on the input", place)
+            at = p.index + n * stride
+            if not p.low <= at <= p.high:
+                raise Trap(f"a pointer to element {at - p.low} of {p.high - p.low} of {p.block.name}", place)
+            return Pointer(p.block, at, p.low, p.high)
+
+        return move
+
+    def _BinaryOp(self, node: Any) -> tuple[Run, Type]:  # noqa: N802  # as above
+        op = node.op
+        if op in ("&&", "||"):
+            left, right = self.integer(node.left)[0], self.integer(node.right)[0]
+            return both(self.domain, left, right, op == "&&"), self.model.int_type
+        left, a = self.expression(node.left)
+        right, b = self.expression(node.right)
+        if isinstance(a, Ref) or isinstance(b, Ref):
+            return self._pointers(node, left, a, right, b)
+        if not (isinstance(a, IntType) and isinstance(b, IntType)):
+            raise self.refuse("a void operand", node)
+        if op in ("<<", ">>"):
+            return self._shifted(node, left, right, self.model.promoted(a))
+        t = self.model.common(a, b)
+        left, right = self.converted(left, a, t, node.left), self.converted(right, b, t, node.right)
+        if op in ARITHMETIC:
+            return self._checked(arithmetic(self.domain, op, left, right), t, op, node), t
+        if op in COMPARISONS:
+            return comparison(self.domain, op, left, right), self.model.int_type
+        if op in ("&", "|", "^"):
+            return self._bits(node, left, right), t
+        raise self.refuse(f"the operator {op}", node)
+
+    def _pointers(self, node: Any, left: Run, a: Type, right: Run, b: Type) -> tuple[Run, Type]:
+        op = node.op
+        if isinstance(a, Ref) and isinstance(b, IntType) and op in ("+", "-"):
+            count = right if op == "+" else affine(self.domain, right, -1, 0)
+            return self._moved(left, count, a, node), a
+        if isinstance(b, Ref) and isinstance(a, IntType) and op == "+":
+            return self._moved(right, left, b, node), b
+        if isinstance(a, Ref) and isinstance(b, Ref) and op in COMPARISONS and a[:2] == b[:2]:
+            compare, place = COMPARISONS[op], where(node)
+
+            def run(frame: Frame) -> Value:
+                p, q = left(frame), right(frame)
+                if p.block is not q.block or (p.low, p.high) != (q.low, q.high):
+                    raise Trap("comparison of pointers into different arrays", place)
+                return int(compare(p.index, q.index))
+
+            return run, self.model.int_type
+        raise self.refuse(f"the operator {op} on a pointer", node)
+
+    def _shifted(self, node: Any, left: Run, right: Run, t: IntType) -> tuple[Run, Type]:
+        place, domain, high, bits, signed, up = where(node), self.domain, t.high, t.bits, t.signed, node.op == "<<"
+        kind = "a negative value shifted left" if up else "a negative value shifted right (implementation-defined)"
+
+        def run(frame: Frame) -> Value:
+            value, s = left(frame), right(frame)
+            if type(s) is not int:
+                raise NotInSubset("a shift by an amount that depends on the input", place)
+            if not 0 <= s < bits:
+                raise Trap(f"a {bits}-bit value shifted by {s}", place)
+            if type(value) is int:
+                if value < 0:
+                    raise Trap(kind, place)
+                return value << s if up else value >> s
+            value = domain.fit(value, 0, high, kind, place) if signed else value
+            return domain.multiply(value, 1 << s) if up else domain.down(value, s)
+
+        return (self._checked(run, t, "<<", node), t) if up else (run, t)
+
+    def _bits(self, node: Any, left: Run, right: Run) -> Run:
+        place, domain, op = where(node), self.domain, node.op
+        concrete = {"&": operator.and_, "|": operator.or_, "^": operator.xor}[op]
+
+        def run(frame: Frame) -> Value:
+            a, b = left(frame), right(frame)
+            if type(a) is int and type(b) is int:
+                return concrete(a, b)
+            value, mask = (b, a) if type(a) is int else (a, b)
+            if op == "&" and type(mask) is int and mask >= 0 and mask & (mask + 1) == 0:
+                return domain.modulo(value, mask.bit_length())
+            raise NotInSubset(f"{op} on a value that depends on the input, but for & with 2^k - 1", place)
+
+        return run
+
+    def _TernaryOp(self, node: Any) -> tuple[Run, Type]:  # noqa: N802  # as above
+        condition = self.integer(node.cond)[0]
+        yes, a = self.integer(node.iftrue)
+        no, b = self.integer(node.iffalse)
+        t = self.model.common(a, b)
+        yes, no = self.converted(yes, a, t, node.iftrue), self.converted(no, b, t, node.iffalse)
+        return choice(self.domain, condition, yes, no), t
+
+    def _FuncCall(self, node: Any, top: bool) -> tuple[Run, Type]:  # noqa: N802  # as above
+        name = getattr(node.name, "name", "?")
+        function = self.functions.get(name)
+        if function is None:
+            raise self.refuse(f"a call to {name}, which is not a function declared above", node)
+        nodes = node.args.exprs if node.args is not None else []
+        if len(nodes) != len(function.params):
+            raise self.refuse(f"{len(nodes)} arguments for the {len(function.params)} parameters of {name}", node)
+        arguments = [self.argument(n, t, top=False) for n, t in zip(nodes, function.params, strict=True)]
+        if not top and (not function.pure or any(isinstance(t, Ref) and not t.const for t in function.params)):
+            raise self.refuse(f"{name} may write to memory and is called within a larger expression", node)
+        if self.function is not None and not function.pure:
+            self.function.pure = False
+        place = where(node)
+
+        def run(frame: Frame) -> Value:
+            if function.call is None or function.running:
+                raise NotInSubset(f"{name} is {'recursive' if function.running else 'not defined'}", place)
+            function.running = True
+            try:
+                return function.call([argument(frame) for argument in arguments])
+            finally:
+                function.running = False
+
+        return run, function.result
+
+    def argument(self, node: Any, target: Type, top: bool = True) -> Run:
+        """``node`` as it is passed or assigned to ``target``."""
+        run, t = self.expression(node, top)
+        if isinstance(target, IntType) and isinstance(t, IntType):
+            return self.converted(run, t, target, node)
+        if isinstance(target, Ref) and isinstance(t, Ref) and t[:2] == target[:2] and (target.const or not t.const):
+            return run
+        raise self.refuse(f"a value of type {t or 'void'} where {target or 'void'} is expected", node)
+
+
+def where(node: Any) -> str:
+    """``file:line`` of a node."""
+    coord = getattr(node, "coord", None)
+    return f"{coord.file}:{coord.line}" if coord is not None else ""
+
+
+def zero(frame: Frame) -> int:
+    return 0
+
+
+def affine(domain: Domain, run: Run, factor: int, term: int) -> Run:
+    """``factor * value + term``, over unbounded integers."""
+
+    def compute(frame: Frame) -> Value:
+        value = run(frame)
+        if type(value) is int:
+            return factor * value + term
+        return domain.add(value if factor == 1 else domain.multiply(value, factor), term)
+
+    return compute
+
+
+def arithmetic(domain: Domain, op: str, left: Run, right: Run) -> Run:
+    """``left op right``, over unbounded integers."""
+    concrete = ARITHMETIC[op]
+
+    def run(frame: Frame) -> Value:
+        a, b = left(frame), right(frame)
+        if type(a) is int and type(b) is int:
+            return concrete(a, b)
+        if op == "*":
+            return domain.multiply(a, b)
+        return domain.add(a, b, 1 if op == "+" else -1)
+
+    return run
+
+
+def comparison(domain: Domain, op: str, left: Run, right: Run) -> Run:
+    """1 where ``left op right``, else 0."""
+    concrete = COMPARISONS[op]
+
+    def run(frame: Frame) -> Value:
+        a, b = left(frame), right(frame)
+        if type(a) is int and type(b) is int:
+            return int(concrete(a, b))
+        above, below = domain.add(a, b, -1), domain.add(b, a, -1)
+        match op:
+            case ">":
+                return domain.positive(above)
+            case "<":
+                return domain.positive(below)
+            case ">=":
+                return domain.add(1, domain.positive(below), -1)
+            case "<=":
+                return domain.add(1, domain.positive(above), -1)
+        unequal = domain.add(domain.positive(above), domain.positive(below))
+        return unequal if op == "!=" else domain.add(1, unequal, -1)
+
+    return run
+
+
+def negation(domain: Domain, run: Run) -> Run:
+    """1 where the value is 0, else 0."""
+    return comparison(domain, "==", run, zero)
+
+
+def choice(domain: Domain, condition: Run, yes: Run, no: Run) -> Run:
+    """``condition ? yes : no``; each branch is evaluated only where it is taken."""
+
+    def run(frame: Frame) -> Value:
+        truth = condition(frame)
+        if type(truth) is int:
+            return yes(frame) if truth else no(frame)
+        taken, skipped = domain.split(truth)
+        if skipped is None or taken is None:
+            return (yes if skipped is None else no)(frame)
+        outer = domain.path
+        try:
+            domain.path = taken
+            a = yes(frame)
+            domain.path = skipped
+            b = no(frame)
+            domain.path = taken
+            return domain.overlay(a, b)
+        finally:
+            domain.path = outer
+
+    return run
+
+
+def both(domain: Domain, left: Run, right: Run, conjunction: bool) -> Run:
+    """``left && right``, or with ``conjunction`` false ``left || right``; right only where left does not decide."""
+    truth = comparison(domain, "!=", right, zero)
+    settled: Run = (lambda frame: 0) if conjunction else (lambda frame: 1)
+    return choice(domain, left, truth, settled) if conjunction else choice(domain, left, settled, truth)
+
+
