@@ -81,7 +81,7 @@ def evaluate(source: Source, net: Network, x: Int64, model: DataModel, function:
 
 
 def in_lanes(x: Int64, run: Any) -> tuple[list[Int64], dict[int, Trap]]:
-    """The columns that ``run(batch, rows)`` returns for the rows of ``x``; rows that trap are left out and run apart."""
+    """The columns that ``run(batch, rows)`` returns for the rows of ``x``; a trap stops only the rows that meet it."""
     todo = np.arange(len(x))
     traps: dict[int, Trap] = {}
     columns: list[Int64] | None = None

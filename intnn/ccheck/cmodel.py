@@ -88,7 +88,9 @@ class DataModel(NamedTuple):
         return signed if signed.holds(unsigned) else IntType(max(a.bits, b.bits), False)
 
 
-FIXED = {f"{'' if signed else 'u'}int{bits}_t": IntType(bits, signed) for bits in (8, 16, 32) for signed in (True, False)}
+FIXED = {
+    f"{'' if signed else 'u'}int{bits}_t": IntType(bits, signed) for bits in (8, 16, 32) for signed in (True, False)
+}
 """The exact-width types of <stdint.h> in the subset. Two's complement, by C99 7.18.1.1."""
 
 LIMITS = {

@@ -157,7 +157,7 @@ class Program(Expressions):
     def _nested(self, node: Any) -> list[Any]:
         if type(node).__name__ != "InitList":
             raise self.refuse("an array initialised by anything but a list", node)
-        first = node.exprs[0] if node.exprs else None
+        first: Any = node.exprs[0] if node.exprs else None
         if type(first).__name__ == "ID" and first.name.startswith(TABLE):
             return self._source.tables[int(first.name[len(TABLE) :])]
         return [self._nested(e) if type(e).__name__ == "InitList" else self.number(e) for e in node.exprs]
@@ -213,7 +213,7 @@ class Program(Expressions):
         self.function = function
         self.scope = Scope([self.scope.names[0], {}])
         slots = []
-        params = node.decl.type.args.params if function.params else []
+        params: list[Any] = node.decl.type.args.params if function.params else []
         for p, t in zip(params, function.params, strict=True):
             if not getattr(p, "name", None):
                 raise self.refuse(f"a parameter of {function.name} without a name", node)

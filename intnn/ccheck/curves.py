@@ -7,7 +7,8 @@ different forms. It may leave gaps, where the value was never computed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -151,10 +152,16 @@ class Curves(Forms):
                 pieces.append((x, y, forms.constant(int(truth))))
         return curve(pieces)
 
-    def outside(self, a: Curve, least: int, most: int) -> int | None:
-        """Some u with ``a(u)`` outside [least, most], ``None`` if there is none; :class:`Undecided` if not known."""
+    def outside(self, a: Curve, least: int, most: int, facts: tuple[Curve, ...] = ()) -> int | None:
+        """Some u with ``a(u)`` outside [least, most], ``None`` if there is none; :class:`Undecided` if not known.
+
+        Only u at which each of ``facts`` is at least 0 count.
+        """
         for low, high, f in a.pieces:
             lowest, highest = self.bounds(f, low, high)
+            for fact in facts:
+                lowest = max(lowest, self._above(f, 1, fact, low, high, lowest))
+                highest = min(highest, -self._above(f, -1, fact, low, high, -highest))
             if least <= lowest and highest <= most:
                 continue
             if self.direction(f) or low == high:
@@ -165,6 +172,16 @@ class Curves(Forms):
             if len(wrong):
                 return low + int(wrong[0])
         return None
+
+    @staticmethod
+    def _above(f: Form, sign: int, fact: Curve, low: int, high: int, default: int) -> int:
+        """The bound below ``sign * f`` that follows from ``fact >= 0`` where the two differ by a constant."""
+        bounds = [
+            forms.add(forms.scale(f, sign), g, -1) for start, end, g in fact.pieces if start <= high and low <= end
+        ]
+        if bounds and all(not terms for _, terms in bounds):
+            return min(const for const, _ in bounds)
+        return default
 
     def differs(self, a: Curve, b: Curve) -> int | None:
         """Some u on which both have values, and other ones; ``None`` if there is none."""
@@ -178,9 +195,9 @@ class Curves(Forms):
             return low  # they differ by a constant
         if self.direction(f) and self.direction(f) == self.direction(g):
             # Two monotone functions that agree at the ends of an interval and are constant on it agree on it.
-            ends = np.array([[low, high]], dtype=_dtype(self, (f, g), low, high))
+            ends: npt.NDArray[Any] = np.array([[low, high]], dtype=_dtype(self, (f, g), low, high))
             while len(ends):
-                ours, theirs = self.evaluate(f, ends), self.evaluate(g, ends)
+                ours, theirs = self._values(f, ends), self._values(g, ends)
                 wrong = np.flatnonzero(ours != theirs)
                 if len(wrong):
                     return int(ends.flat[wrong[0]])
@@ -219,12 +236,12 @@ class Curves(Forms):
         if len(edges) > 4096:
             raise Undecided("a condition that changes its mind too often")
         starts = [0, *edges.tolist(), len(truth)]
-        for a, b in zip(starts, starts[1:], strict=False):
+        for a, b in pairwise(starts):
             yield low + a, low + b - 1, bool(truth[a])
 
     @staticmethod
     def _last(low: int, high: int, holds: Callable[[int], bool]) -> int:
-        """The last u in [low, high] up to which ``holds`` stays true; it is true at ``low`` and changes at most once."""
+        """The last u in [low, high] up to which ``holds`` is true; it is true at ``low`` and changes at most once."""
         while low < high:
             middle = (low + high + 1) >> 1
             if holds(middle):
@@ -233,12 +250,16 @@ class Curves(Forms):
                 high = middle - 1
         return low
 
-    def _table(self, f: Form, low: int, high: int) -> npt.NDArray[np.generic]:
+    def _table(self, f: Form, low: int, high: int) -> npt.NDArray[Any]:
         """``f`` at every point of [low, high]."""
         if high - low >= TABLE:
             raise Undecided(f"a value neither rising nor falling in u on {high - low + 1} points")
-        table: npt.NDArray[np.generic] = self.evaluate(f, np.arange(low, high + 1).astype(_dtype(self, (f,), low, high)))
-        return table
+        return self._values(f, np.arange(low, high + 1).astype(_dtype(self, (f,), low, high)))
+
+    def _values(self, f: Form, u: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """``f`` at every entry of ``u``, also where it is constant."""
+        values: npt.NDArray[Any] = np.broadcast_to(self.evaluate(f, u), u.shape)
+        return values
 
 
 def _dtype(algebra: Forms, parts: Iterable[Form], low: int, high: int) -> type:

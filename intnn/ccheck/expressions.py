@@ -303,6 +303,7 @@ class Expressions:
         if isinstance(t, Ref):
             change = self._moved(load, lambda frame: by, t, node)
         else:
+            assert isinstance(t, IntType)  # a name is an integer or a pointer
             wide = self.model.common(t, self.model.int_type)
             change = self.converted(self._checked(affine(self.domain, load, 1, by), wide, "++", node), wide, t, node)
         before = node.op.startswith("p")
@@ -547,5 +548,3 @@ def both(domain: Domain, left: Run, right: Run, conjunction: bool) -> Run:
     truth = comparison(domain, "!=", right, zero)
     settled: Run = (lambda frame: 0) if conjunction else (lambda frame: 1)
     return choice(domain, left, truth, settled) if conjunction else choice(domain, left, settled, truth)
-
-

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 Form = tuple[int, tuple[tuple[int, int], ...]]
-"""``(const, ((atom, coefficient), ...))``: atoms by increasing number, no coefficient 0. Equal forms are equal tuples."""
+"""``(const, ((atom, coefficient), ...))``: atoms by increasing number, no coefficient 0."""
 
 U = 0
 """The atom that stands for the argument."""
@@ -57,6 +57,10 @@ class Forms:
         inside: Form = (const % unit, tuple((a, c) for a, c in terms if c % unit))
         if not inside[1]:
             return outside
+        common = min((c & -c for _, c in inside[1])).bit_length() - 1  # floor((2^j h + c) / 2^s) loses the factor 2^j
+        if common:
+            inside = (inside[0] >> common, tuple((a, c >> common) for a, c in inside[1]))
+            return add(outside, self.shift(inside, s - common))
         for atom, c in inside[1]:
             if atom != U and c in (1, -1):  # floor((floor(g / 2^k) + h) / 2^s) = floor((g + 2^k h) / 2^(s+k)), h whole
                 g, k = self._floors[atom]

@@ -5,7 +5,8 @@ Written over unbounded integers, from the specification's text; nothing of the i
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +14,13 @@ import numpy.typing as npt
 from intnn.ccheck import forms
 from intnn.ccheck.curves import Curve, Curves, curve, restricted
 from intnn.ccheck.symbols import Bent, Doubt, Root, Sum, Symbols, Variable
-from intnn.model import Activation, Dense, Fixed, Network, Q31
+from intnn.model import Q31, Activation, Dense, Fixed, Network
 
 Int64 = npt.NDArray[np.int64]
 
 
-class Neuron(NamedTuple):
+@dataclass(frozen=True, eq=False, slots=True)
+class Neuron:
     """One output: ``acc = factor * u + const`` for u of ``root``, and the output as a curve over it."""
 
     layer: int
@@ -57,7 +59,8 @@ class Specification:
         terms = [(v, {}) if isinstance(v, int) else (v.const, v.collected()) for v in values]
         result = []
         for o, row in enumerate(layer.weights.tolist()):
-            const, total = int(layer.bias[o]), {}
+            const = int(layer.bias[o])
+            total: dict[Variable, int] = {}
             for w, (base, variables) in zip(row, terms, strict=True):  # [dense.accumulate]
                 const += w * (base - source.zero_point)
                 for v, c in variables.items():
@@ -71,12 +74,18 @@ class Specification:
         if not total:
             return int(curves.evaluate(output_of(curves, _line(0, 0, 0, const), layer, o).pieces[0][2], 0))
         root, factor = self.symbols.root(total)
-        neuron = Neuron(index, o, root, factor, const, output_of(curves, _line(root.low, root.high, factor, const), layer, o))
+        neuron = Neuron(
+            index, o, root, factor, const, output_of(curves, _line(root.low, root.high, factor, const), layer, o)
+        )
         known = self._find(root, neuron.output)
         if known is None:
             low, high = curves.range(neuron.output)
             straight = self.symbols.straight(Bent(root, neuron.output))
-            known = self._variable(index + 1, f"activation {o} of layer {index}", low, high) if straight is None else straight
+            known = (
+                self._variable(index + 1, f"activation {o} of layer {index}", low, high)
+                if straight is None
+                else straight
+            )
         self.neurons.setdefault(root, []).append(neuron)
         self.activations[neuron] = known
         return known
@@ -194,7 +203,10 @@ def run(net: Network, x: Int64) -> tuple[list[Int64], Int64]:
         accs.append(acc)
         rule, wide = layer.requantize, acc.astype(object)
         if isinstance(rule, Fixed):
-            parts = [np.asarray(p).astype(object) for p in (rule.pre_round, rule.pre_shift, rule.multiplier, rule.round, rule.shift)]
+            parts = [
+                np.asarray(p).astype(object)
+                for p in (rule.pre_round, rule.pre_shift, rule.multiplier, rule.round, rule.shift)
+            ]
             v = ((((wide + parts[0]) >> parts[1]) * parts[2]) + parts[3]) >> parts[4]
         elif isinstance(rule, Q31):
             m, e = (np.asarray(p).astype(object) for p in (rule.multiplier, rule.exponent))

@@ -55,7 +55,7 @@ class Sum:
 
 
 class Root:
-    """A sum without constant, its coefficients without common factor and the first positive: u of the curves over it."""
+    """A sum without constant, coefficients without common factor, the first positive: u of the curves over it."""
 
     __slots__ = ("high", "low", "number", "terms")
 
@@ -76,14 +76,26 @@ class Bent:
         self.curve = curve
 
 
+class Sign:
+    """1 where ``curve > 0``, else 0, or the reverse: a condition that changes its mind too often to be split at."""
+
+    __slots__ = ("curve", "reverse", "root")
+
+    def __init__(self, root: Root, curve: Curve, reverse: bool = False) -> None:
+        self.root = root
+        self.curve = curve
+        self.reverse = reverse
+
+
 class Path:
-    """The inputs on which ``root`` lies in one of ``spans``."""
+    """The inputs on which ``root`` lies in one of ``spans`` and each of ``facts`` is at least 0."""
 
-    __slots__ = ("root", "spans")
+    __slots__ = ("facts", "root", "spans")
 
-    def __init__(self, root: Root, spans: tuple[Span, ...]) -> None:
+    def __init__(self, root: Root, spans: tuple[Span, ...], facts: tuple[Curve, ...] = ()) -> None:
         self.root = root
         self.spans = spans
+        self.facts = facts
 
 
 class Doubt(Exception):  # noqa: N818  # a verdict rather than an error
@@ -128,17 +140,22 @@ class Symbols(Domain):
             self._roots[key] = Root(len(self._roots), tuple((v, c // factor) for v, c in terms))
         return self._roots[key], factor
 
-    def bend(self, value: Value) -> Bent | int:
-        """A sum as a curve over its root, on the present path."""
-        if type(value) is Sum:
-            total = value.collected()
-            if not total:
-                return value.const
-            root, factor = self.root(total)
-            value = Bent(root, Curve(((root.low, root.high, (value.const, ((forms.U, factor),))),)))
+    def _bent(self, value: Value) -> Value:
+        """A sum as a :class:`Bent` over its root, or as an int; a value that is no sum as it is."""
+        if type(value) is not Sum:
+            return value
+        total = value.collected()
+        if not total:
+            return value.const
+        root, factor = self.root(total)
+        return Bent(root, Curve(((root.low, root.high, (value.const, ((forms.U, factor),))),)))
+
+    def bend(self, value: Value) -> Value:
+        """A value as a :class:`Bent` over its root, on the present path; or as an int."""
+        value = self._bent(value)
         if type(value) is Bent and self.path is not None and self.path.root is value.root:
             return Bent(value.root, restricted(value.curve, self.path.spans))
-        return value  # type: ignore[no-any-return]  # an int or a Bent
+        return value
 
     def straight(self, value: Bent) -> Sum | int | None:
         """A bent value as a sum, where it is one: the same linear form on all of its root's range."""
@@ -183,6 +200,10 @@ class Symbols(Domain):
         return value
 
     def add(self, a: Value, b: Value, times: int = 1) -> Value:
+        if type(b) is Sign and a == 1 and times == -1:
+            return Sign(b.root, b.curve, not b.reverse)
+        if type(a) is Sign or type(b) is Sign:
+            raise Doubt("a condition that changes its mind too often, used as a number")
         if type(a) is Bent or type(b) is Bent:
             return self._add_bent(a, b, times)
         if type(b) is int:
@@ -237,7 +258,7 @@ class Symbols(Domain):
         return x >> s if type(x) is int else Bent(x.root, self.curves.down(x.curve, s))
 
     def modulo(self, a: Value, bits: int) -> Value:
-        if type(a) is Sum and 0 <= a.low and a.high < 1 << bits:
+        if type(a) is Sum and a.low >= 0 and a.high < 1 << bits:
             return a
         x = self.bend(a)
         return x % (1 << bits) if type(x) is int else Bent(x.root, self.curves.modulo(x.curve, bits))
@@ -249,10 +270,9 @@ class Symbols(Domain):
         if type(x) is int:
             return int(x > 0)
         try:
-            result = self.curves.positive(x.curve)
-        except Undecided as error:
-            raise Doubt(str(error)) from None
-        return Bent(x.root, result)
+            return Bent(x.root, self.curves.positive(x.curve))
+        except Undecided:
+            return Sign(x.root, x.curve)
 
     def fit(self, a: Value, low: int, high: int, kind: str, where: str) -> Value:
         if type(a) is Sum and low <= a.low and a.high <= high:
@@ -263,7 +283,8 @@ class Symbols(Domain):
                 raise Doubt(kind, where)
             return x
         try:
-            u = self.curves.outside(x.curve, low, high)
+            facts = self.path.facts if self.path is not None and self.path.root is x.root else ()
+            u = self.curves.outside(x.curve, low, high, facts)
         except Undecided as error:
             raise Doubt(f"{kind}: {error}", where, x.root) from None
         if u is not None:
@@ -274,6 +295,8 @@ class Symbols(Domain):
         return a
 
     def split(self, a: Value) -> tuple[Any, Any]:
+        if type(a) is Sign:
+            return self._assume(a)
         x = self.bend(a)
         if type(x) is int:
             return (True, None) if x else (None, True)  # nothing to restrict the path to
@@ -288,16 +311,31 @@ class Symbols(Domain):
             nonzero = self.curves.add(above, below)
         yes = union_of((low, high) for low, high, f in nonzero.pieces if f[0])
         no = union_of((low, high) for low, high, f in nonzero.pieces if not f[0])
-        return (Path(x.root, yes) if yes else None), (Path(x.root, no) if no else None)
+        facts = self.path.facts if self.path is not None else ()
+        return (Path(x.root, yes, facts) if yes else None), (Path(x.root, no, facts) if no else None)
+
+    def _assume(self, a: Sign) -> tuple[Path, Path]:
+        """Both outcomes on the same spans, each with the fact that it stands for."""
+        if self.path is not None and self.path.root is not a.root:
+            raise Doubt("a condition on one accumulator within a condition on another")
+        facts, spans = (self.path.facts, self.path.spans) if self.path is not None else ((), a.curve.spans)
+        above = Path(a.root, spans, (*facts, self.curves.offset(a.curve, -1)))
+        below = Path(a.root, spans, (*facts, self.curves.scale(a.curve, -1)))
+        return (below, above) if a.reverse else (above, below)
 
     def union(self, p: Any, q: Any) -> Any:
-        if p is None or q is None or p.root is not q.root:
+        if p is None or q is None or p.root is not q.root or p.facts or q.facts:
             return None
         return Path(p.root, union_of([*p.spans, *q.spans]))
 
     def overlay(self, new: Value, old: Value) -> Value:
         path = self.path
         if path is None or (type(new) is int and type(old) is int and new == old) or new is old:
+            return new
+        if path.facts:  # the outcomes share their spans: what they give has to be the same
+            a, b = (restricted(self._over(v, path.root), path.spans) for v in (new, old) if v is not UNSET)
+            if a != b:
+                raise Doubt("a condition that changes its mind too often, between different values")
             return new
         outside = _complement(path)
         parts = [(self._over(new, path.root), path.spans)]
@@ -307,8 +345,7 @@ class Symbols(Domain):
 
     def _over(self, value: Value, root: Root) -> Curve:
         """``value`` as a curve over ``root``."""
-        if type(value) is Sum:
-            value = self.bend(value)
+        value = self._bent(value)
         if type(value) is int:
             return Curve(((root.low, root.high, forms.constant(value)),))
         if type(value) is Bent and value.root is root:

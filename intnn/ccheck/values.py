@@ -35,7 +35,7 @@ class Trap(Exception):  # noqa: N818  # the C standard gives no meaning to what 
 
 
 class Block:
-    """An array in memory: ``cells`` one after the other, of element type ``type``. ``birth`` is the path it was made on."""
+    """An array in memory: ``cells`` of the element type ``type``; ``birth`` is the path on which it was made."""
 
     __slots__ = ("birth", "cells", "name", "type")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -87,7 +86,8 @@ def verify_c(
         parsed = read(source, name, headers)
     except NotInSubset as refusal:
         return Verdict(UNSUPPORTED, where=refusal.where, reason=refusal.message)
-    entry, proved = "", []
+    entry = ""
+    proved: list[str] = []
     for model in (MODELS[m] for m in models):
         try:
             entry = find_entry(Program(parsed, model, Symbols()), net, function).name
@@ -200,5 +200,3 @@ def _steered(net: Network, doubt: Doubt, random: np.random.Generator, rows: int)
 def _hidden(net: Network, x: Int64, layer: int) -> Int64:
     shortened = Network(net.input, net.layers[:layer])
     return specification.run(shortened, x)[1]
-
-
