@@ -11,7 +11,7 @@ from intnn.ccheck.cmodel import DataModel, IntType
 from intnn.ccheck.compiler import Program
 from intnn.ccheck.expressions import Function, Ref
 from intnn.ccheck.lanes import Batch, Lanes, lanes
-from intnn.ccheck.source import NotInSubset, Source
+from intnn.ccheck.source import NotInSubset, Source, deep
 from intnn.ccheck.values import UNSET, Block, Pointer, Trap, Value
 from intnn.model import Network
 
@@ -76,7 +76,8 @@ def evaluate(source: Source, net: Network, x: Int64, model: DataModel, function:
                 raise Trap(f"output {o} is not written", "")
         return [c if type(c) is int else batch.read(c, "") for c in cells]
 
-    cells, traps = in_lanes(x.astype(np.int64), run)
+    with deep(""):
+        cells, traps = in_lanes(x.astype(np.int64), run)
     return Evaluation(np.stack(cells, axis=1), traps)
 
 
@@ -117,5 +118,6 @@ def call(source: Source, model: DataModel, function: str, arguments: Int64) -> t
             values.append(batch.fit(lanes(column), t.low, t.high, "conversion of an argument", ""))
         return [program.call(function, values)]
 
-    columns, traps = in_lanes(arguments, run)
+    with deep(""):
+        columns, traps = in_lanes(arguments, run)
     return columns[0], traps

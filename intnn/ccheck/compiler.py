@@ -185,13 +185,15 @@ class Program(Expressions):
 
     def _declare(self, node: Any) -> Function:
         kind = node.type
+        if node.funcspec and ("static" not in node.storage or node.funcspec != ["inline"]):
+            raise self.refuse(f"{node.name} is declared {' '.join(node.funcspec)}", node)
         result = self.type_of(kind.type)
         if isinstance(result, Ref):
             raise self.refuse(f"{node.name} returns a pointer", node)
         params: list[Type] = []
         for p in kind.args.params if kind.args is not None else []:
-            if type(p).__name__ == "EllipsisParam":
-                raise self.refuse(f"{node.name} takes a variable number of arguments", node)
+            if type(p).__name__ not in ("Decl", "Typename"):
+                raise self.refuse(f"{node.name} has parameters without types, or a variable number of them", node)
             t = self.type_of(p.type)
             if t is not None:
                 params.append(t)
@@ -312,12 +314,14 @@ class Program(Expressions):
         t = self.type_of(node.type)
         if t is None:
             raise self.refuse(f"{node.name}: a void object", node)
+        slot, domain = self._local(node.name, t, node), self.domain  # in reach of its own initialiser, as in C
         run = None if node.init is None else self.argument(node.init, t)
-        slot, domain = self._local(node.name, t, node), self.domain
         self._set_const(node)
 
         def declare(frame: Frame) -> str | None:
-            frame[slot] = UNSET if run is None else run(frame)
+            frame[slot] = UNSET
+            if run is not None:
+                frame[slot] = run(frame)
             frame[slot + len(frame) // 2] = domain.path
             return NEXT
 
@@ -349,7 +353,7 @@ class Program(Expressions):
         if node.op == "=":
             if type(node.rvalue).__name__ == "Assignment":
                 raise self.refuse("an assignment within an assignment", node)
-            run = self.argument(node.rvalue, t)
+            run = self.argument(node.rvalue, t, top=type(target).__name__ == "ID")
         else:
             run = self._updated(node, load, t)
 
@@ -403,6 +407,7 @@ class Program(Expressions):
         return put
 
     def _if(self, node: Any) -> Execute:
+        self._one_side_effect(node.cond)
         condition = self.integer(node.cond)[0]
         yes = self._statement(node.iftrue) if node.iftrue is not None else _nothing
         no = self._statement(node.iffalse) if node.iffalse is not None else _nothing
@@ -437,6 +442,8 @@ class Program(Expressions):
         return execute
 
     def _loop(self, node: Any, condition: Any, step: Execute, first: bool) -> Execute:
+        if condition is not None:
+            self._one_side_effect(condition)
         test = self.integer(condition)[0] if condition is not None else (lambda frame: 1)
         body, place = self._statement(node.stmt), where(node)
 

@@ -210,8 +210,8 @@ class Expressions:
 
     # Memory
 
-    def address(self, node: Any) -> tuple[Run, Ref]:
-        """Where the array element ``node`` (``a[i]``, ``*p``) is: a pointer to it, and what it points to."""
+    def _place(self, node: Any) -> tuple[Run, Run, Ref]:
+        """The pointer and the index that ``a[i]`` or ``*p`` is made of, and the pointer's type."""
         name = type(node).__name__
         if name == "ArrayRef":
             base, t = self.expression(node.name)
@@ -223,8 +223,12 @@ class Expressions:
             raise self.refuse("not an array element", node)
         if not isinstance(t, Ref):
             raise self.refuse("an integer where a pointer is needed", node)
+        return base, index, t
+
+    def address(self, node: Any) -> tuple[Run, Ref]:
+        """Where ``a[i]`` or ``*p`` is: a pointer to it, and the type of the pointer that ``a`` or ``p`` is."""
+        base, index, t = self._place(node)
         stride, place = t.stride, where(node)
-        inner = Ref(t.elem, t.dims[1:], t.const)
 
         def step(frame: Frame) -> Value:
             p, i = base(frame), index(frame)
@@ -235,16 +239,15 @@ class Expressions:
                 raise Trap(f"access to element {at - p.low} of {p.high - p.low} of {p.block.name}", place)
             return Pointer(p.block, at, at, at + stride) if t.dims else Pointer(p.block, at, p.low, p.high)
 
-        return step, inner if t.dims else t
+        return step, t
 
     def _ArrayRef(self, node: Any) -> tuple[Run, Type]:  # noqa: N802  # as above
         return self._element(node)
 
     def _element(self, node: Any) -> tuple[Run, Type]:
-        pointer_type = self.expression(node.name if type(node).__name__ == "ArrayRef" else node.expr)[1]
         step, t = self.address(node)
-        if isinstance(pointer_type, Ref) and pointer_type.dims:
-            return step, t  # an array of several dimensions: a row, which decays to a pointer to its first element
+        if t.dims:  # a row of an array of several dimensions, which decays to a pointer to its first element
+            return step, Ref(t.elem, t.dims[1:], t.const)
         place, domain = where(node), self.domain
 
         def load(frame: Frame) -> Value:
@@ -278,7 +281,8 @@ class Expressions:
         if op == "*":
             return self._element(node)
         if op == "&":
-            return self.address(node.expr)
+            base, index, ref = self._place(node.expr)  # &a[i] is a + i, also one past the end
+            return self._moved(base, index, ref, node), ref
         if op in ("p++", "p--", "++", "--"):
             return self._increment(node)
         run, t = self.integer(node.expr)
@@ -368,7 +372,7 @@ class Expressions:
 
             def run(frame: Frame) -> Value:
                 p, q = left(frame), right(frame)
-                if p.block is not q.block or (p.low, p.high) != (q.low, q.high):
+                if p.block is not q.block:
                     raise Trap("comparison of pointers into different arrays", place)
                 return int(compare(p.index, q.index))
 
@@ -426,9 +430,10 @@ class Expressions:
         if len(nodes) != len(function.params):
             raise self.refuse(f"{len(nodes)} arguments for the {len(function.params)} parameters of {name}", node)
         arguments = [self.argument(n, t, top=False) for n, t in zip(nodes, function.params, strict=True)]
-        if not top and (not function.pure or any(isinstance(t, Ref) and not t.const for t in function.params)):
+        pure = function.pure and function.call is not None  # of what is only declared so far nothing is known
+        if not top and not (pure and all(t.const for t in function.params if isinstance(t, Ref))):
             raise self.refuse(f"{name} may write to memory and is called within a larger expression", node)
-        if self.function is not None and not function.pure:
+        if self.function is not None and not pure:
             self.function.pure = False
         place = where(node)
 
@@ -454,9 +459,11 @@ class Expressions:
 
 
 def where(node: Any) -> str:
-    """``file:line`` of a node."""
+    """``file:line`` of a node, or of the first part of it that has one."""
     coord = getattr(node, "coord", None)
-    return f"{coord.file}:{coord.line}" if coord is not None else ""
+    if coord is not None:
+        return f"{coord.file}:{coord.line}"
+    return next((place for _, child in node.children() if (place := where(child))), "")
 
 
 def zero(frame: Frame) -> int:

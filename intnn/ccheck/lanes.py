@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from intnn.ccheck.source import NotInSubset
 from intnn.ccheck.values import UNSET, Domain, Trap, Value
 
 Int64 = npt.NDArray[np.int64]
@@ -58,6 +59,8 @@ class Batch(Domain):
     def add(self, a: Value, b: Value, times: int = 1) -> Value:
         if type(b) is int:
             b *= times
+            if type(a) is int:
+                return a + b
             return Lanes(a.values + b, a.low + b, a.high + b)
         low, high = (b.low, b.high) if times > 0 else (b.high, b.low)
         low, high = low * times, high * times
@@ -111,7 +114,7 @@ class Batch(Domain):
         if path is None or (type(new) is int and type(old) is int and new == old):
             return new
         if type(new) not in (int, Lanes) or type(old) not in (int, Lanes, type(UNSET)):
-            raise Trap("a pointer that depends on the input", "")
+            raise NotInSubset("a pointer that depends on the input")
         a = Lanes(np.full(self.count, new), new, new) if type(new) is int else new
         if old is UNSET:
             return Lanes(a.values, a.low, a.high, path)

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from intnn.ccheck.cmodel import FIXED
+from intnn.ccheck.cmodel import FIXED, LIMITS
 
 TABLE = "intnn__table_"
 """Stands, in what pycparser reads, for the braces of a table of plain numbers, which are read on their own."""
@@ -22,7 +24,7 @@ _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)
 _DIRECTIVE = re.compile(r"[ \t]*#[ \t]*([a-z_]*)[ \t]*(.*)")
 _NUMBERS = re.compile(r"=(\s*)(\{[\s\d,{}-]*\})(?=\s*[;,])")
 _WORD = re.compile(r"\b[A-Za-z_]\w*\b")
-_REFUSED = {
+_REFUSED: dict[str, str | None] = {
     "float": "floating point",
     "double": "floating point",
     "int64_t": "a 64-bit type",
@@ -36,8 +38,33 @@ _REFUSED = {
     "register": "register",
     "sizeof": "sizeof",
     "extern": "extern",
+    **dict.fromkeys(
+        ["restrict", "_Noreturn", "_Atomic", "_Alignas", "_Alignof", "_Generic", "_Thread_local", "_Static_assert"]
+    ),
+    **dict.fromkeys(["_Bool", "_Complex", "_Imaginary", "typeof", "auto"]),
 }
+_NOT_MACROS = set(
+    [
+        "char",
+        "const",
+        "double",
+        "else",
+        "enum",
+        "for",
+        "if",
+        "int",
+        "long",
+        "return",
+        "short",
+        "signed",
+        "static",
+        "unsigned",
+        "void",
+        "while",
+    ]
+)
 _DEPTH = 8
+_QUOTED = re.compile(r'[ \t]*(#[ \t]*include[ \t]*"[\w.-]+"|extern[ \t]+"C"[ \t]*\{?)[ \t\r]*')
 
 
 class NotInSubset(Exception):  # noqa: N818  # a verdict rather than an error
@@ -59,6 +86,24 @@ class Source:
 
 def read(text: str, name: str = "source.c", headers: Mapping[str, str] | None = None) -> Source:
     """Parse ``text``; ``headers`` are the texts that ``#include "..."`` may name. Raises :class:`NotInSubset`."""
+    with deep(name):
+        return _read(text, name, headers)
+
+
+@contextmanager
+def deep(name: str) -> Iterator[None]:
+    """Room for sums of a thousand terms, each of which nests in the next; what is deeper is refused."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, 20_000))  # Python 3.11 keeps its own calls off the C stack
+    try:
+        yield
+    except RecursionError:
+        raise NotInSubset("nested too deeply", name) from None
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def _read(text: str, name: str, headers: Mapping[str, str] | None) -> Source:
     from pycparser import c_parser  # only where C is read: importing it takes as long as a proof
 
     reader = _Reader(dict(headers or {}))
@@ -69,7 +114,9 @@ def read(text: str, name: str = "source.c", headers: Mapping[str, str] | None = 
         braces = re.sub(r",\s*}", "}", match[2])
         try:
             table = json.loads(braces.replace("{", "[").replace("}", "]"))
-        except ValueError:  # octal, or not a table after all: the parser decides
+        except (ValueError, RecursionError):  # octal, or not a table after all: the parser decides
+            return match[0]
+        if "[]" in re.sub(r"\s", "", braces.replace("{", "[").replace("}", "]")):  # not C
             return match[0]
         tables.append(table)
         return f"={match[1]}{{{TABLE}{len(tables) - 1}{chr(10) * match[2].count(chr(10))}}}"
@@ -81,31 +128,45 @@ def read(text: str, name: str = "source.c", headers: Mapping[str, str] | None = 
     except c_parser.ParseError as error:
         place, _, message = str(error).partition(": ")
         raise NotInSubset(f"cannot be parsed: {message}", ":".join(place.split(":")[:2])) from None
-    except RecursionError:
-        raise NotInSubset("nested too deeply", name) from None
     tree.ext = tree.ext[len(FIXED) :]
     return Source(tree, tables)
+
+
+def _guards(text: str, number: int, macro: str) -> bool:
+    """Whether the line after line ``number`` is ``#define macro``: a header guard."""
+    following = [line.split() for line in text.splitlines()[number:] if line.strip()]
+    return bool(following and re.fullmatch("[A-Z][A-Z0-9_]*", macro)) and " ".join(following[0]) in (
+        f"#define {macro}",
+        f"# define {macro}",
+    )
 
 
 class _Reader:
     def __init__(self, headers: dict[str, str]) -> None:
         self.headers = headers
         self.macros: dict[str, str] = {}
+        self.known = {"__cplusplus"}  # what a compiler would know of no more than we do
 
     def expand(self, text: str, name: str, depth: int) -> str:
         """``text`` without comments and directives, macros replaced; line numbers are kept by line markers."""
         if len(text) > MAX_BYTES:
             raise NotInSubset(f"longer than {MAX_BYTES} characters", name)
-        if splice := re.search(r"(\\|\?\?/)[ \t\r]*\n", text):  # even in a comment: it would make the next line one
-            self._refuse("a line that ends in a backslash", name, text.count("\n", 0, splice.start()) + 1)
+        # Even in a comment: these make the next line part of it, or end it early.
+        if splice := re.search(r"(\\|\?\?/)[ \t\r\f\v]*\n|\r(?!\n)", text):
+            what = "a carriage return" if splice[0] == "\r" else "a line that ends in a backslash"
+            self._refuse(what, name, text.count("\n", 0, splice.start()) + 1)
         plain = _COMMENT.sub(lambda m: " " + "\n" * m[0].count("\n"), text)
-        if bad := re.search(r"[^\t\n\r\x20-\x7e]|\\|\?\?[=/'()!<>-]|" + TABLE, plain):
+        if bad := re.search(r"[^\t\n\r\x20-\x7e]|\\|\?\?[=/'()!<>-]|%:|<%|%>|<:|:>|" + TABLE, plain):
             self._refuse(f"{bad[0]!r} outside a comment", name, plain.count("\n", 0, bad.start()) + 1)
         lines = [f'#line 1 "{name}"']
         active = [True]  # one entry a nested #if; text is kept where all are true
         for number, line in enumerate(plain.splitlines(), 1):
+            if re.search(r"[\"']", line) and not _QUOTED.fullmatch(line):
+                self._refuse("a string or character constant", name, number)
             directive = _DIRECTIVE.fullmatch(line)
             if directive:
+                if directive[1] == "ifndef" and _guards(plain, number, directive[2].strip()):
+                    self.known.add(directive[2].strip())
                 extra = self._directive(directive[1], directive[2].strip(), active, name, number, depth)
                 lines.append(f'{extra}\n#line {number + 1} "{name}"' if extra else "")
             else:
@@ -116,8 +177,16 @@ class _Reader:
 
     def _directive(self, kind: str, rest: str, active: list[bool], name: str, number: int, depth: int) -> str:
         match kind:
+            case "if" | "elif":
+                self._refuse(f"#{kind}", name, number)
+            case "ifdef" | "ifndef" if not all(active):
+                active.append(False)
             case "ifdef" | "ifndef":
+                if not re.fullmatch(r"[A-Za-z_]\w*", rest) or rest not in self.macros.keys() | self.known:
+                    self._refuse(f"#{kind} {rest}: not a macro of the file or a header guard", name, number)
                 active.append((rest in self.macros) == (kind == "ifdef"))
+            case "else" | "endif" if rest:
+                self._refuse(f"#{kind} {rest}", name, number)
             case "else" if len(active) > 1:
                 active[-1] = not active[-1]
             case "endif" if len(active) > 1:
@@ -131,7 +200,9 @@ class _Reader:
             case "include":
                 self._refuse(f"#include {rest}: only <stdint.h> and headers beside the file are read", name, number)
             case "define" if match := re.fullmatch(r"([A-Za-z_]\w*)(?:\s+(.*))?", rest):
-                if match[1] in FIXED or self.macros.get(match[1], match[2] or "") != (match[2] or ""):
+                if match[1] in {*FIXED, *LIMITS, *_REFUSED, *_NOT_MACROS} or self.macros.get(
+                    match[1], match[2] or ""
+                ) != (match[2] or ""):
                     self._refuse(f"a second meaning of {match[1]}", name, number)
                 self.macros[match[1]] = match[2] or ""
             case "pragma" if rest == "once":
@@ -143,15 +214,15 @@ class _Reader:
         return ""
 
     def _replace(self, line: str, name: str, number: int) -> str:
-        if '"' in line or "'" in line:
-            self._refuse("a string or character constant", name, number)
         for _ in range(_DEPTH):
             if not any(word in self.macros for word in _WORD.findall(line)):
                 break
-            line = _WORD.sub(lambda m: self.macros.get(m[0], m[0]), line)
+            line = _WORD.sub(lambda m: f" {self.macros[m[0]]} " if m[0] in self.macros else m[0], line)
+        else:
+            self._refuse("macros nested too deeply", name, number)
         for word in _WORD.findall(line):
             if word in _REFUSED:
-                self._refuse(_REFUSED[word], name, number)
+                self._refuse(_REFUSED[word] or word, name, number)
         return line
 
     @staticmethod

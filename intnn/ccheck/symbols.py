@@ -15,7 +15,8 @@ from typing import Any
 from intnn.ccheck import forms
 from intnn.ccheck.curves import Curve, Curves, Span, Undecided, curve, restricted
 from intnn.ccheck.curves import joined as union_of
-from intnn.ccheck.values import UNSET, Domain, Value
+from intnn.ccheck.source import NotInSubset
+from intnn.ccheck.values import UNSET, Domain, Pointer, Value
 
 
 class Variable:
@@ -208,6 +209,8 @@ class Symbols(Domain):
             return self._add_bent(a, b, times)
         if type(b) is int:
             b *= times
+            if type(a) is int:
+                return a + b
             return Sum(a.log, a.count, a.const + b, a.low + b, a.high + b)
         if times != 1:
             b = self._scaled(b, times)
@@ -350,6 +353,8 @@ class Symbols(Domain):
             return Curve(((root.low, root.high, forms.constant(value)),))
         if type(value) is Bent and value.root is root:
             return value.curve
+        if isinstance(value, Pointer):
+            raise NotInSubset("a pointer that depends on the input")
         raise Doubt("a value of one accumulator, chosen by a condition on another")
 
 

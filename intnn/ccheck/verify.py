@@ -12,7 +12,7 @@ from intnn.ccheck import specification
 from intnn.ccheck.batch import Evaluation, evaluate, find_entry, run_entry
 from intnn.ccheck.cmodel import MODELS, DataModel
 from intnn.ccheck.compiler import Program
-from intnn.ccheck.source import NotInSubset, Source, read
+from intnn.ccheck.source import NotInSubset, Source, deep, read
 from intnn.ccheck.specification import Specification
 from intnn.ccheck.symbols import Doubt, Sum, Symbols
 from intnn.ccheck.values import UNSET, Trap
@@ -90,10 +90,11 @@ def verify_c(
     proved: list[str] = []
     for model in (MODELS[m] for m in models):
         try:
-            entry = find_entry(Program(parsed, model, Symbols()), net, function).name
-            # Where long is 64 bits it is refused, so that every expression has its type of the int32 model.
-            if not (model.name == "lp64" and "int32" in proved):
-                _prove(parsed, model, net, entry)
+            with deep(name):
+                entry = find_entry(Program(parsed, model, Symbols()), net, function).name
+                # Where long is 64 bits it is refused, so that every expression has its type of the int32 model.
+                if not (model.name == "lp64" and "int32" in proved):
+                    _prove(parsed, model, net, entry)
         except NotInSubset as refusal:
             return Verdict(UNSUPPORTED, entry, tuple(proved), model.name, refusal.where, refusal.message)
         except (Doubt, Trap) as failure:
