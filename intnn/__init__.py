@@ -2,12 +2,15 @@
 
 ``run`` and ``trace`` execute a network bit-exactly with int32 multiply, add and arithmetic shift; ``prove`` shows
 that no value leaves int32; ``load``, ``loads``, ``dump`` and ``dumps`` read and write model files; ``import_tflite``
-brings a TFLite model over under the rounding of the engine you name.
+brings a TFLite model over under the rounding of the engine you name; ``emit_c`` writes a network as C and
+``verify_c`` proves of C, whoever wrote it, that it computes the network.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from intnn.bounds import prove
 from intnn.engines import run, trace
@@ -16,6 +19,9 @@ from intnn.formats.native import dump, dumps, load, loads
 from intnn.model import Q31, Activation, Dense, Fixed, Network, Scales
 from intnn.profiles import with_profile
 from intnn.version import SPEC_VERSION, __version__
+
+if TYPE_CHECKING:
+    from intnn.ccheck.verify import Verdict
 
 
 def import_tflite(path: str | Path, *, profile: str) -> Network:
@@ -27,6 +33,29 @@ def import_tflite(path: str | Path, *, profile: str) -> Network:
     from intnn.formats import tflite  # here, because `import intnn` is to be quick
 
     return tflite.import_tflite(path, profile=profile)
+
+
+def emit_c(net: Network, prefix: str = "net", *, size: bool = False) -> str:
+    """``net`` as one C99 translation unit; see :func:`intnn.emit.emit_c`."""
+    from intnn import emit  # as above
+
+    return emit.emit_c(net, prefix, size=size)
+
+
+def verify_c(
+    source: str,
+    net: Network,
+    *,
+    function: str | None = None,
+    models: Sequence[str] = ("int16", "int32", "lp64"),
+    headers: Mapping[str, str] | None = None,
+    name: str = "source.c",
+) -> Verdict:
+    """Prove that C ``source`` computes ``net`` for every input, or say why not; see
+    :func:`intnn.ccheck.verify.verify_c`."""
+    from intnn.ccheck import verify  # as above
+
+    return verify.verify_c(source, net, function=function, models=models, headers=headers, name=name)
 
 
 __all__ = [
@@ -41,11 +70,13 @@ __all__ = [
     "__version__",
     "dump",
     "dumps",
+    "emit_c",
     "import_tflite",
     "load",
     "loads",
     "prove",
     "run",
     "trace",
+    "verify_c",
     "with_profile",
 ]

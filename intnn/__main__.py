@@ -1,7 +1,8 @@
 """The command line: data on stdout, everything else on stderr.
 
-Exit codes: 0 done, or every check passed; 1 a check failed (an invalid model, a golden mismatch); 2 the request could
-not be carried out, with ``error[code]`` and what to do about it.
+Exit codes: 0 done, or every check passed; 1 a check failed (an invalid model, a golden mismatch, wrong C); 2 the
+request could not be carried out, with ``error[code]`` and what to do about it; 4 C that is not in the subset that can
+be verified; 5 C that could be neither proved nor shown to be wrong.
 """
 
 from __future__ import annotations
@@ -9,18 +10,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
-from intnn import bounds, engines, golden, profiles
+from intnn import bounds, engines, files, firmware, golden, profiles
 from intnn.demo import demo
-from intnn.errors import FileError, InputError, IntnnError, ModelError, UsageError
+from intnn.errors import InputError, IntnnError, ModelError, UsageError
 from intnn.formats import native, tflite
-from intnn.formats.flatbuffer import is_tflite
 from intnn.model import Q31, Fixed, HostRule, IntArray, Network
 from intnn.version import SPEC_VERSION, __version__
 
@@ -67,7 +66,13 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("demo", _demo, "show what intnn does on a bundled network; needs no files")
 
     sub = command("run", _run, "run a network on integer inputs, bit for bit")
-    sub.add_argument("model", help="a model file, or a TFLite file together with --profile")
+    sub.add_argument(
+        "what", metavar="MODEL", help="a model file, a TFLite file with --profile, or a C file with --model"
+    )
+    sub.add_argument(
+        "--model", metavar="MODEL", help="the network that the C file is to compute; it runs without a compiler"
+    )
+    sub.add_argument("--function", metavar="NAME", help="the C function (default: the only one that is not static)")
     sub.add_argument("--input", required=True, metavar="X.npy", help="integers of shape (batch, inputs)")
     sub.add_argument("--output", metavar="Y.npy", help="where the outputs go; without it, as text on stdout")
     sub.add_argument("--trace", metavar="T.npz", help="also write each layer's accumulators and outputs")
@@ -84,6 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--profile", required=True, help=profile_help)
     sub.add_argument("-o", "--output", metavar="MODEL.json", help="where the model file goes; without it, stdout")
 
+    firmware.add_commands(command, profile_help)
+
     sub = command("golden", _golden, "check the golden vectors against this interpreter, or write them anew")
     action = sub.add_mutually_exclusive_group(required=True)
     action.add_argument("--check", action="store_true", help="compare every vector; write nothing")
@@ -99,19 +106,27 @@ def _demo(_: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     for output in (arguments.output, arguments.trace):
-        _require_other_file(output, arguments.model, arguments.input)
-    net = _model(arguments.model, arguments.profile)
-    x = _read_array(arguments.input)
+        files.require_other_file(output, arguments.what, arguments.input, *filter(None, [arguments.model]))
+    path = arguments.model or arguments.what
+    if not arguments.model and arguments.what.endswith(".c"):
+        raise UsageError("usage.option", "C does not say which network it is", where=path, expected="--model MODEL")
+    if arguments.model and (arguments.trace or arguments.engine != "reference"):
+        raise UsageError("usage.option", "--trace and --engine are for networks", expected="a C file and --model alone")
+    net = files.read_model(path, arguments.profile)
+    x = files.read_array(arguments.input)
     try:
-        y = engines.run(net, x, engine=arguments.engine)
+        if arguments.model:
+            y = firmware.run_c(arguments.what, net, x, arguments.function)
+        else:
+            y = engines.run(net, x, engine=arguments.engine)
         if arguments.trace:
             _write_trace(arguments.trace, net, x)
     except InputError as error:
         raise error.within(arguments.input) from None
     except ModelError as error:
-        raise error.within(arguments.model) from None
+        raise error.within(path) from None
     if arguments.output:
-        _write(arguments.output, lambda file: np.save(file, y))
+        files.write(arguments.output, lambda file: np.save(file, y))
         print(f"{arguments.output}: {y.dtype} {y.shape}", file=sys.stderr)
     else:
         np.savetxt(sys.stdout, np.atleast_2d(y), fmt="%d")
@@ -119,7 +134,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    net = _model(arguments.model, arguments.profile)
+    net = files.read_model(arguments.model, arguments.profile)
     proof = bounds.prove(net)
     if arguments.json:
         print(json.dumps(_proof_document(net, proof), indent=1))
@@ -132,7 +147,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _import(arguments: argparse.Namespace) -> int:
-    _require_other_file(arguments.output, arguments.model)
+    files.require_other_file(arguments.output, arguments.model)
     result = tflite.read_tflite(arguments.model, profile=arguments.profile)
     if arguments.output:
         native.dump(result.network, arguments.output)
@@ -156,32 +171,6 @@ def _golden(arguments: argparse.Namespace) -> int:
         print(f"error[{problem.code}]: {problem}", file=sys.stderr)
     print(report.text)
     return 0 if report.passed else 1
-
-
-def _model(path: str, profile: str | None) -> Network:
-    """The network of a model file or a TFLite file, not proved yet, under ``profile`` if one is given."""
-    data = native.read_bytes(path)
-    if is_tflite(data):
-        if profile is None:
-            raise UsageError(
-                "usage.option",
-                "a TFLite file does not say how to round",
-                where=path,
-                expected="--profile with one of " + ", ".join(profiles.PROFILES),
-            )
-        return tflite.import_tflite(path, profile=profile)
-    net = native.read(data, where=path)
-    try:
-        return net if profile is None else profiles.with_profile(net, profile)
-    except ModelError as error:
-        raise error.within(path) from None
-
-
-def _require_other_file(output: str | None, *inputs: str) -> None:
-    """Writing over a file that is being read would lose it."""
-    for path in inputs:
-        if output and Path(output).exists() and Path(path).exists() and Path(output).samefile(path):
-            raise UsageError("usage.option", "is also the input", where=output, expected="another file for the output")
 
 
 def _proof_text(path: str, net: Network, proof: bounds.Proof) -> str:
@@ -240,34 +229,11 @@ def _lists(record: Any) -> dict[str, Any]:
     return {name: v.tolist() if isinstance(v, np.ndarray) else v for name, v in vars(record).items()}
 
 
-def _read_array(path: str) -> IntArray:
-    """The array of a .npy file, mapped and not read, so that a header cannot claim memory the file does not fill."""
-    try:
-        with open(path, "rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about damaged headers, which are refused here
-            if file.read(6) == b"\x93NUMPY":  # nothing else reaches numpy.load, which would also read zip and pickle
-                array: IntArray = np.load(path, mmap_mode="r", allow_pickle=False)
-                return array
-    except OSError as error:
-        raise FileError("file.read", f"cannot be read: {error.strerror or error}", where=path) from None
-    except (ValueError, EOFError, SyntaxError, TypeError, OverflowError, MemoryError, RecursionError):
-        pass  # what numpy raises for a damaged header
-    raise FileError("file.array", "not a .npy file", where=path, expected="numpy.save of an array of integers")
-
-
 def _write_trace(path: str, net: Network, x: IntArray) -> None:
     parts = {}
     for i, layer in enumerate(engines.trace(net, x)):
         parts[f"acc{i}"], parts[f"output{i}"] = layer
-    _write(path, lambda file: np.savez(file, **parts))
-
-
-def _write(path: str, save: Any) -> None:
-    try:
-        with open(path, "wb") as file:
-            save(file)
-    except OSError as error:
-        raise FileError("file.write", f"cannot be written: {error.strerror}", where=path) from None
+    files.write(path, lambda file: np.savez(file, **parts))
 
 
 if __name__ == "__main__":

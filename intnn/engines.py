@@ -32,7 +32,7 @@ def run(net: Network, x: npt.ArrayLike, *, engine: str = "reference") -> IntArra
     ``model.overflow`` for a network that is not valid, ``model.host-only`` where ``checked`` meets a foreign
     profile; :class:`UsageError` ``usage.engine``.
     """
-    rows, single = _batch(net, x)
+    rows, single = batch(net, x)
     if engine == "fast":
         from intnn import fast  # here, because `import intnn` is to be quick
 
@@ -47,7 +47,7 @@ def trace(net: Network, x: npt.ArrayLike, *, engine: str = "reference") -> list[
 
     ``engine`` is ``reference`` or ``checked``.
     """
-    rows, single = _batch(net, x)
+    rows, single = batch(net, x)
     traces = _execute(net, rows, engine)
     return [LayerTrace(t.acc[0], t.output[0]) for t in traces] if single else traces
 
@@ -70,8 +70,8 @@ def _execute(net: Network, rows: IntArray, engine: str) -> list[LayerTrace]:
     return [LayerTrace(t.acc, t.output.astype(layer.output.type)) for t, layer in zip(traces, net.layers, strict=True)]
 
 
-def _batch(net: Network, x: npt.ArrayLike) -> tuple[IntArray, bool]:
-    """``x`` as rows, verified, in its own integer type; and whether it was a single vector."""
+def batch(net: Network, x: npt.ArrayLike) -> tuple[IntArray, bool]:
+    """``x`` as rows, verified, in its own integer type; and whether it was a single vector. Raises as :func:`run`."""
     try:
         array: npt.NDArray[Any] = np.asarray(x)
     except (ValueError, OverflowError):

@@ -27,7 +27,26 @@ ROOMS = [
     {"engines"},
     {"formats.native", "formats.flatbuffer"},
     {"formats.tflite"},
-    {"operations", "golden_models", "demo"},
+    {"targets.extra"},
+    {"targets.compilers", "targets.elf", "targets.cortex_m0"},
+    {"targets.cost", "targets.emulate", "targets.host"},
+    {"emit.text", "emit.plan"},
+    {"emit.family", "emit.header"},
+    {"emit.requantize", "emit.selftest"},
+    {"emit.kernels"},
+    {"emit.unit"},
+    {"emit"},
+    {"ccheck.cmodel", "ccheck.forms"},
+    {"ccheck.source", "ccheck.curves"},
+    {"ccheck.values"},
+    {"ccheck.lanes", "ccheck.symbols", "ccheck.expressions"},
+    {"ccheck.compiler", "ccheck.specification"},
+    {"ccheck.batch"},
+    {"ccheck.verify"},
+    {"ccheck.report"},
+    {"operations", "golden_models", "files"},
+    {"firmware"},
+    {"demo"},
     {"golden_cases"},
     {"golden"},
     {"__main__", "__init__"},
@@ -134,7 +153,7 @@ def modules() -> dict[str, ast.Module]:
 def test_imports_point_downwards() -> None:
     level = {name: i for i, room in enumerate(ROOMS) for name in room}
     for name, tree in modules().items():
-        if name == "formats":
+        if name in ("ccheck", "formats", "targets"):
             assert not tree.body
             continue
         for node in ast.walk(tree):
@@ -165,6 +184,9 @@ def test_import_is_light() -> None:
         "hypothesis",
         "pytest",
         "pycparser",
+        "unicorn",
+        "elftools",
+        "wasmtime",
         "argparse",
         "intnn.fast",
         "intnn.formats.tflite",

@@ -38,31 +38,25 @@ _REFUSED: dict[str, str | None] = {
     "register": "register",
     "sizeof": "sizeof",
     "extern": "extern",
-    **dict.fromkeys(
-        ["restrict", "_Noreturn", "_Atomic", "_Alignas", "_Alignof", "_Generic", "_Thread_local", "_Static_assert"]
-    ),
-    **dict.fromkeys(["_Bool", "_Complex", "_Imaginary", "typeof", "auto"]),
+    **dict.fromkeys(["restrict", "auto", "typeof", "_Bool", "_Complex", "_Imaginary", "_Noreturn", "_Atomic"]),
+    **dict.fromkeys(["_Alignas", "_Alignof", "_Generic", "_Thread_local", "_Static_assert"]),
 }
-_NOT_MACROS = set(
-    [
-        "char",
-        "const",
-        "double",
-        "else",
-        "enum",
-        "for",
-        "if",
-        "int",
-        "long",
-        "return",
-        "short",
-        "signed",
-        "static",
-        "unsigned",
-        "void",
-        "while",
-    ]
-)
+_KEYWORDS = {
+    "break",
+    "case",
+    "char",
+    "const",
+    "continue",
+    "default",
+    "do",
+    "else",
+    "enum",
+    "for",
+    "if",
+    "inline",
+    "int",
+}
+_KEYWORDS |= {"long", "return", "short", "signed", "static", "typedef", "unsigned", "void", "while", "defined"}
 _DEPTH = 8
 _QUOTED = re.compile(r'[ \t]*(#[ \t]*include[ \t]*"[\w.-]+"|extern[ \t]+"C"[ \t]*\{?)[ \t\r]*')
 
@@ -200,7 +194,7 @@ class _Reader:
             case "include":
                 self._refuse(f"#include {rest}: only <stdint.h> and headers beside the file are read", name, number)
             case "define" if match := re.fullmatch(r"([A-Za-z_]\w*)(?:\s+(.*))?", rest):
-                if match[1] in {*FIXED, *LIMITS, *_REFUSED, *_NOT_MACROS} or self.macros.get(
+                if match[1] in {*FIXED, *LIMITS, *_REFUSED, *_KEYWORDS} or self.macros.get(
                     match[1], match[2] or ""
                 ) != (match[2] or ""):
                     self._refuse(f"a second meaning of {match[1]}", name, number)

@@ -53,6 +53,11 @@ class Verdict:
     counterexample: Counterexample | None = field(default=None)
 
     @property
+    def code(self) -> str:
+        """The error code of a verdict other than "proved"."""
+        return {WRONG: "c.wrong", UNPROVED: "c.unproved", UNSUPPORTED: "c.subset"}.get(self.status, "")
+
+    @property
     def proved(self) -> bool:
         """Whether the C equals the specification for every input, on every data model asked for."""
         return self.status == PROVED

@@ -1,0 +1,236 @@
+"""The commands that deal in C: emit it, prove it, run it without a compiler, and say what it costs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from intnn import bounds, engines, files
+from intnn.errors import FileError, IntnnError, UsageError
+from intnn.formats import native
+from intnn.model import IntArray, Network
+
+EXIT = {"proved": 0, "wrong": 1, "not in the subset": 4, "not proved": 5}
+"""Exit codes of ``intnn verify``."""
+
+Add = Callable[[str, Any, str], argparse.ArgumentParser]
+
+
+def add_commands(command: Add, profile_help: str) -> None:
+    """Add ``emit``, ``verify`` and ``cost`` to the command line."""
+    sub = command("emit", _emit, "turn a network into portable C99")
+    sub.add_argument("model", help="a model file, or a TFLite file together with --profile")
+    sub.add_argument(
+        "-o",
+        "--output",
+        metavar="DIR",
+        help="write PREFIX.h and PREFIX.c there; without it, or with -, one file on stdout",
+    )
+    sub.add_argument("--prefix", default="net", metavar="NAME", help="begins every C name (default: net)")
+    sub.add_argument("--size", action="store_true", help="the least flash instead of the fewest cycles")
+    sub.add_argument("--selftest", action="store_true", help="also write PREFIX_selftest.c (needs -o DIR)")
+    sub.add_argument("--profile", help=profile_help)
+
+    sub = command("verify", _verify, "prove that a C file computes a network, for every input")
+    sub.add_argument(
+        "source", metavar="FILE.c", help="emitted or written by hand, in the subset of docs/verifying-c.md"
+    )
+    sub.add_argument("--model", required=True, help="a model file, or a TFLite file together with --profile")
+    sub.add_argument("--function", metavar="NAME", help="the C function (default: the only one that is not static)")
+    sub.add_argument("--int-bits", default="16,32", metavar="BITS", help="widths of int to prove for (default: 16,32)")
+    sub.add_argument("--json", action="store_true", help="the verdict as JSON")
+    sub.add_argument("--profile", help=profile_help)
+
+    sub = command("cost", _cost, "flash, RAM and cycles of a network's C on an emulated Cortex-M0")
+    sub.add_argument("model", help="a model file, or a TFLite file together with --profile")
+    sub.add_argument("--target", default="cortex-m0", help="cortex-m0 (default) or cortex-m0plus")
+    sub.add_argument("-O", dest="optimize", metavar="LEVEL", help="s, 1, 2 or 3 (default: the compiler's best)")
+    sub.add_argument("--compiler", help="arm-none-eabi-gcc or zig (default: the first that is installed)")
+    sub.add_argument("--size", action="store_true", help="of the C that emit --size gives")
+    sub.add_argument("--budget", metavar="FLASH,RAM", help="exit with 1 if it does not fit: 32k,16k")
+    sub.add_argument("--json", action="store_true", help="the figures as JSON")
+    sub.add_argument("--profile", help=profile_help)
+
+
+def _emit(arguments: argparse.Namespace) -> int:
+    from intnn import emit
+
+    net = files.read_model(arguments.model, arguments.profile)
+    try:
+        if arguments.output in (None, "-"):
+            if arguments.selftest:
+                raise UsageError("usage.option", "--selftest writes a file of its own", expected="-o with a folder")
+            sys.stdout.write(emit.emit_c(net, arguments.prefix, size=arguments.size))
+            return 0
+        written = emit.emit_files(net, arguments.prefix, size=arguments.size, selftest=arguments.selftest)
+    except IntnnError as error:
+        raise error.within(arguments.model) if error.code.startswith("model.") else error from None
+    folder = Path(arguments.output)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError("file.write", f"cannot be made: {error.strerror}", where=str(folder)) from None
+    for name, text in written.items():
+        path = str(folder / name)
+        files.require_other_file(path, arguments.model)
+        files.write(path, partial(_put, text))
+        print(f"{path}: {len(text)} bytes", file=sys.stderr)
+    return 0
+
+
+def _put(text: str, file: BinaryIO) -> None:
+    file.write(text.encode("ascii"))
+
+
+def read_c(path: str) -> tuple[str, dict[str, str]]:
+    """The text of a C file, and of the headers beside it that it or they include."""
+    text = _text(path)
+    headers: dict[str, str] = {}
+    pending = [text]
+    while pending:
+        for name in re.findall(r'^[ \t]*#[ \t]*include[ \t]*"([\w.-]+)"', pending.pop(), re.M):
+            beside = Path(path).parent / name
+            if name not in headers and beside.is_file():
+                headers[name] = _text(str(beside))
+                pending.append(headers[name])
+    return text, headers
+
+
+def _text(path: str) -> str:
+    try:
+        return native.read_bytes(path).decode("utf-8")
+    except UnicodeDecodeError:
+        raise FileError("file.syntax", "not UTF-8 text", where=path, expected="a C file") from None
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from intnn.ccheck import report
+    from intnn.ccheck.verify import verify_c
+
+    net = files.read_model(arguments.model, arguments.profile)
+    try:
+        bounds.require_valid(net)
+        text, headers = read_c(arguments.source)
+        verdict = verify_c(
+            text,
+            net,
+            function=arguments.function,
+            models=_models(arguments.int_bits),
+            headers=headers,
+            name=arguments.source,
+        )
+    except IntnnError as error:
+        raise error.within(arguments.model) if error.code.startswith("model.") else error from None
+    if arguments.json:
+        print(json.dumps(report.document(verdict), indent=1))
+    else:
+        print(report.text(verdict, arguments.source, arguments.model, net))
+    if verdict.code:
+        print(f"error[{verdict.code}]: {verdict.where or arguments.source}: {verdict.reason}", file=sys.stderr)
+    return EXIT[verdict.status]
+
+
+def _models(int_bits: str) -> list[str]:
+    """The data models of ``--int-bits``."""
+    widths = {"16": ["int16"], "32": ["int32", "lp64"]}
+    chosen = int_bits.split(",")
+    if not set(chosen) <= set(widths):
+        raise UsageError("usage.option", f"--int-bits {int_bits}", expected="16, 32 or 16,32")
+    return [name for width in widths if width in chosen for name in widths[width]]
+
+
+def run_c(path: str, net: Network, x: IntArray, function: str | None) -> IntArray:
+    """The outputs (batch, outputs) that the C file ``path`` gives on a machine with 32-bit int, without a compiler.
+
+    Raises :class:`UsageError` ``c.subset``; ``c.trap`` where C gives a row of ``x`` no meaning.
+    """
+    from intnn.ccheck import batch, report
+    from intnn.ccheck.cmodel import MODELS
+    from intnn.ccheck.source import NotInSubset, read
+
+    bounds.require_valid(net)
+    rows, single = engines.batch(net, x)
+    text, headers = read_c(path)
+    try:
+        result = batch.evaluate(read(text, path, headers), net, rows.astype(np.int64), MODELS["int32"], function)
+    except NotInSubset as refusal:
+        raise UsageError(
+            "c.subset",
+            refusal.message,
+            where=refusal.where or path,
+            expected="C in the subset of docs/verifying-c.md",
+        ) from None
+    if result.traps:
+        row, trap = min(result.traps.items())
+        raise UsageError(
+            "c.trap",
+            f"row {row} of the input, {report.brief(rows[row].tolist())}: {trap.kind}",
+            where=trap.where or path,
+            expected=f"C that gives every row a meaning; {len(result.traps)} of {len(rows)} rows have none",
+        )
+    y = result.outputs.astype(net.output.type)
+    return y[0] if single else y
+
+
+def _cost(arguments: argparse.Namespace) -> int:
+    from intnn import emit
+    from intnn.targets import cost as costs
+
+    budget = costs.Budget.parse(arguments.budget) if arguments.budget else None
+    net = files.read_model(arguments.model, arguments.profile)
+    try:
+        source = emit.emit_c(net, "net", size=arguments.size)
+    except IntnnError as error:
+        raise error.within(arguments.model) from None
+    result = network_cost(
+        net, source, target=arguments.target, optimize=arguments.optimize, compiler=arguments.compiler
+    )
+    print(costs.as_json(result) if arguments.json else costs.render(result))
+    problems = []
+    wrong = (result.outputs != engines.run(net, cost_inputs(net))).any(axis=1)
+    if wrong.any():
+        problems.append(
+            UsageError(
+                "target.mismatch",
+                f"{wrong.sum()} of {len(wrong)} rows differ from the specification",
+                expected=f"that {result.compiler} {result.version} -O{result.optimize} compiles the C as it is written",
+                repair="another level with -O, or another compiler; intnn verify says whether the C is right",
+            )
+        )
+    for excess in budget.excesses(result) if budget else ():
+        problems.append(
+            UsageError("target.budget", excess, repair="a smaller network, --size, or another level with -O")
+        )
+    for problem in problems:
+        print(f"error[{problem.code}]: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def network_cost(net: Network, source: str, **options: Any) -> Any:
+    """The :class:`intnn.targets.cost.Cost` of emitted C ``source`` of ``net``, by layer; options as for ``cost``."""
+    from intnn.targets import cost as costs
+
+    tables: dict[int, list[str]] = {}
+    for name, layer in re.findall(r"^static const \w+ (net_\w*?(\d+))\[", source, re.M):
+        tables.setdefault(int(layer), []).append(name)
+    layers = [
+        costs.Layer(f"layer {i}", layer.weights.size, tuple(tables.get(i, ()))) for i, layer in enumerate(net.layers)
+    ]
+    x = cost_inputs(net)
+    return costs.cost(source, "net_run", x, net.sizes[-1], net.output.type, layers=layers, **options)
+
+
+def cost_inputs(net: Network) -> IntArray:
+    """The inputs that costs are measured on: the ends of the range and a few in between."""
+    low, high = net.input.min, net.input.max
+    random = np.random.default_rng(0).integers(low, high, (6, net.sizes[0]), endpoint=True)
+    ends = np.repeat([[low], [high]], net.sizes[0], axis=1)
+    return np.concatenate([ends, random]).astype(net.input.type)
