@@ -34,7 +34,7 @@ class Entry(NamedTuple):
     y: Ref
 
 
-def find_entry(program: Program, net: Network, name: str | None) -> Entry:
+def find_entry(program: Program[Any], net: Network, name: str | None) -> Entry:
     """The function ``name``, or the only one that is not static. Raises :class:`NotInSubset`."""
     public = [f for f in program.functions.values() if not f.static and f.call is not None]
     chosen = [f for f in program.functions.values() if f.name == name] if name else public
@@ -56,7 +56,7 @@ def find_entry(program: Program, net: Network, name: str | None) -> Entry:
     return Entry(function.name, x, y)
 
 
-def run_entry(program: Program, entry: Entry, x: list[Value], outputs: int) -> list[Value]:
+def run_entry(program: Program[Any], entry: Entry, x: list[Value], outputs: int) -> list[Value]:
     """Call ``entry`` on one value an input; the values of its output array."""
     source = Block("the input", entry.x.elem, list(x))
     target = Block("the output", entry.y.elem, [UNSET] * outputs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import prod
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from intnn.ccheck.cmodel import FIXED, DataModel, IntType
 from intnn.ccheck.expressions import Expressions, Frame, Function, Ref, Scope, Symbol, Type, where
@@ -12,19 +12,22 @@ from intnn.ccheck.source import TABLE, NotInSubset, Source
 from intnn.ccheck.values import UNSET, Block, Domain, Pointer, Trap, Value
 
 NEXT, BREAK, CONTINUE, RETURN = None, "break", "continue", "return"
+D = TypeVar("D", bound=Domain)
 Execute = Callable[[Frame], str | None]
 
 STEPS = 1 << 23
 """How many loop iterations a call may take: more is taken for a loop without end."""
 
 
-class Program(Expressions):
+class Program(Expressions, Generic[D]):
     """A translation unit compiled for one data model; ``functions`` by name.
 
     Values that depend on the input belong to ``domain``. Raises :class:`NotInSubset`.
     """
 
-    def __init__(self, source: Source, model: DataModel, domain: Domain) -> None:
+    domain: D
+
+    def __init__(self, source: Source, model: DataModel, domain: D) -> None:
         self.model = model
         self.domain = domain
         self.scope = Scope()

@@ -121,6 +121,7 @@ class Symbols(Domain):
         self.cut: Callable[[Bent], Sum] | None = None
         self._roots: dict[tuple[tuple[int, int], ...], Root] = {}
         self._variables = 0
+        self._suspects: dict[Root, Doubt] = {}
 
     def variable(self, name: str, low: int, high: int) -> Sum | int:
         """A fresh variable; an int where the range leaves no choice."""
@@ -180,7 +181,12 @@ class Symbols(Domain):
         if straight is not None:
             return straight
         assert self.cut is not None
-        return self.cut(value)
+        try:
+            return self.cut(value)
+        except Doubt:
+            if value.root in self._suspects:  # it was no activation when it was stored
+                raise self._suspects[value.root] from None
+            raise
 
     # The operations
 
@@ -196,8 +202,8 @@ class Symbols(Domain):
         if type(value) is Bent and self.path is None and self.cut is not None:
             try:
                 return self.total(value)
-            except Doubt:  # not an activation, or not yet: what reads it will tell
-                return value
+            except Doubt as doubt:  # not an activation, or not yet: what reads it will tell
+                self._suspects.setdefault(value.root, doubt)
         return value
 
     def add(self, a: Value, b: Value, times: int = 1) -> Value:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from intnn.ccheck import specification
-from intnn.ccheck.batch import Evaluation, evaluate, find_entry, run_entry
+from intnn.ccheck.batch import Entry, Evaluation, evaluate, find_entry, run_entry
 from intnn.ccheck.cmodel import MODELS, DataModel
 from intnn.ccheck.compiler import Program
 from intnn.ccheck.source import NotInSubset, Source, deep, read
@@ -91,28 +91,29 @@ def verify_c(
         parsed = read(source, name, headers)
     except NotInSubset as refusal:
         return Verdict(UNSUPPORTED, where=refusal.where, reason=refusal.message)
-    entry = ""
+    entry = None
     proved: list[str] = []
     for model in (MODELS[m] for m in models):
         try:
             with deep(name):
-                entry = find_entry(Program(parsed, model, Symbols()), net, function).name
+                program = Program(parsed, model, Symbols())
+                entry = find_entry(program, net, function)
                 # Where long is 64 bits it is refused, so that every expression has its type of the int32 model.
                 if not (model.name == "lp64" and "int32" in proved):
-                    _prove(parsed, model, net, entry)
+                    _prove(program, entry, net)
         except NotInSubset as refusal:
-            return Verdict(UNSUPPORTED, entry, tuple(proved), model.name, refusal.where, refusal.message)
+            named = entry.name if entry else ""
+            return Verdict(UNSUPPORTED, named, tuple(proved), model.name, refusal.where, refusal.message)
         except (Doubt, Trap) as failure:
-            return _judge(parsed, net, entry, model, failure, tuple(proved))
+            return _judge(parsed, net, entry.name if entry else "", model, failure, tuple(proved))
         proved.append(model.name)
-    return Verdict(PROVED, entry, tuple(proved))
+    return Verdict(PROVED, entry.name if entry else "", tuple(proved))
 
 
-def _prove(source: Source, model: DataModel, net: Network, function: str) -> None:
-    symbols = Symbols()
+def _prove(program: Program[Symbols], entry: Entry, net: Network) -> None:
+    symbols = program.domain
     spec = Specification(net, symbols)
-    program = Program(source, model, symbols)
-    cells = run_entry(program, find_entry(program, net, function), list(spec.inputs), len(spec.outputs))
+    cells = run_entry(program, entry, list(spec.inputs), len(spec.outputs))
     for o, (cell, wanted) in enumerate(zip(cells, spec.outputs, strict=True)):
         if cell is UNSET:
             raise Trap(f"output {o} is not written", "")
