@@ -117,6 +117,19 @@ static int8_t finish(int32_t acc, int32_t m, int s, int32_t z)
 }
 """
     + PLAIN,
+    "calls within the arguments of calls": START
+    + TABLES
+    + """
+static int32_t smaller(int32_t a, int32_t b) { return a < b ? a : b; }
+static int32_t larger(int32_t a, int32_t b) { return a > b ? a : b; }
+static int32_t asr(int32_t x, int s) { return x < 0 ? ~(~x >> s) : x >> s; }
+static int8_t finish(int32_t acc, int32_t m, int s, int32_t z)
+{
+    const int32_t v = asr(asr(acc * m, s - 1) + 1, 1) + z;
+    return (int8_t)smaller(larger(smaller(v, 127), -128), larger(v, -128));
+}
+"""
+    + PLAIN,
     "a shift through unsigned": START
     + TABLES
     + """

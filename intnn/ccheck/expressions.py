@@ -438,11 +438,12 @@ class Expressions:
         place = where(node)
 
         def run(frame: Frame) -> Value:
+            values = [argument(frame) for argument in arguments]
             if function.call is None or function.running:
                 raise NotInSubset(f"{name} is {'recursive' if function.running else 'not defined'}", place)
             function.running = True
             try:
-                return function.call([argument(frame) for argument in arguments])
+                return function.call(values)
             finally:
                 function.running = False
 
