@@ -6,7 +6,7 @@ from collections.abc import Callable
 from math import prod
 from typing import Any, Generic, TypeVar
 
-from intnn.ccheck.cmodel import FIXED, DataModel, IntType
+from intnn.ccheck.cmodel import FIXED, LIMITS, DataModel, IntType
 from intnn.ccheck.expressions import Expressions, Frame, Function, Ref, Scope, Symbol, Type, where
 from intnn.ccheck.source import TABLE, NotInSubset, Source
 from intnn.ccheck.values import UNSET, Block, Domain, Pointer, Trap, Value
@@ -116,7 +116,7 @@ class Program(Expressions, Generic[D]):
         return length
 
     def _bind(self, name: str, symbol: Symbol, node: Any) -> None:
-        if name in self.scope.names[-1] or name in self.functions or name in self._typedefs:
+        if name in self.scope.names[-1] or name in LIMITS or name in self.functions or name in self._typedefs:
             raise self.refuse(f"a second meaning of {name}", node)
         self.scope.names[-1][name] = symbol
 
@@ -175,7 +175,7 @@ class Program(Expressions, Generic[D]):
         if flat or len(dims) == 1:
             for value in values:
                 if not isinstance(value, int) or not t.low <= value <= t.high:
-                    raise self.refuse(f"{node.name}: {value} in a {t}", node)
+                    raise self.refuse(f"{node.name}: {str(value)[:40]} in a {t}", node)
             cells = list(values)
         else:
             for row in values:
@@ -203,6 +203,8 @@ class Program(Expressions, Generic[D]):
             elif len(kind.args.params) > 1 or getattr(p, "name", None):
                 raise self.refuse(f"a void parameter of {node.name}", node)
         known = self.functions.get(node.name)
+        if node.name in LIMITS:
+            raise self.refuse(f"a second meaning of {node.name}", node)
         if known is None:
             if node.name in self.scope.names[0] or node.name in self._typedefs:
                 raise self.refuse(f"a second meaning of {node.name}", node)

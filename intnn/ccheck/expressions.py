@@ -538,15 +538,14 @@ def choice(domain: Domain, condition: Run, yes: Run, no: Run) -> Run:
         if skipped is None or taken is None:
             return (yes if skipped is None else no)(frame)
         outer = domain.path
-        try:
-            domain.path = taken
-            a = yes(frame)
-            domain.path = skipped
-            b = no(frame)
-            domain.path = taken
-            return domain.overlay(a, b)
-        finally:
-            domain.path = outer
+        domain.path = taken
+        a = yes(frame)  # a trap leaves the path as it is: that says for which inputs
+        domain.path = skipped
+        b = no(frame)
+        domain.path = taken
+        value = domain.overlay(a, b)
+        domain.path = outer
+        return value
 
     return run
 

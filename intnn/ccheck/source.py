@@ -57,6 +57,7 @@ _KEYWORDS = {
     "int",
 }
 _KEYWORDS |= {"long", "return", "short", "signed", "static", "typedef", "unsigned", "void", "while", "defined"}
+_STDINT = re.compile(r"U?INT(\d+|_\w+|PTR|MAX)_(MIN|MAX|C)|(PTRDIFF|SIZE|WCHAR|WINT|SIG_ATOMIC)_(MIN|MAX)")
 _DEPTH = 8
 _QUOTED = re.compile(r'[ \t]*(#[ \t]*include[ \t]*"[\w.-]+"|extern[ \t]+"C"[ \t]*\{?)[ \t\r]*')
 
@@ -126,13 +127,18 @@ def _read(text: str, name: str, headers: Mapping[str, str] | None) -> Source:
     return Source(tree, tables)
 
 
-def _guards(text: str, number: int, macro: str) -> bool:
-    """Whether the line after line ``number`` is ``#define macro``: a header guard."""
-    following = [line.split() for line in text.splitlines()[number:] if line.strip()]
-    return bool(following and re.fullmatch("[A-Z][A-Z0-9_]*", macro)) and " ".join(following[0]) in (
-        f"#define {macro}",
-        f"# define {macro}",
-    )
+def _guard(text: str) -> set[str]:
+    """The macro of a header guard, ``#ifndef X``, ``#define X`` ... ``#endif`` around all of ``text``, if it has one."""
+    lines = [" ".join(line.replace("#", "# ").split()) for line in text.splitlines() if line.strip()]
+    if len(lines) < 3 or not (match := re.fullmatch("# ifndef ([A-Z][A-Z0-9_]*)", lines[0])):
+        return set()
+    depth = 0
+    for number, line in enumerate(lines):
+        depth += line.startswith("# if")
+        if depth == 1 and (line == "# else" or (line == "# endif" and number < len(lines) - 1)):
+            return set()
+        depth -= line == "# endif"
+    return {match[1]} if lines[1] == f"# define {match[1]}" and depth == 0 else set()
 
 
 class _Reader:
@@ -140,6 +146,8 @@ class _Reader:
         self.headers = headers
         self.macros: dict[str, str] = {}
         self.known = {"__cplusplus"}  # what a compiler would know of no more than we do
+        self.included = False  # <stdint.h>
+        self.coded = False  # something else than directives
 
     def expand(self, text: str, name: str, depth: int) -> str:
         """``text`` without comments and directives, macros replaced; line numbers are kept by line markers."""
@@ -153,14 +161,13 @@ class _Reader:
         if bad := re.search(r"[^\t\n\r\x20-\x7e]|\\|\?\?[=/'()!<>-]|%:|<%|%>|<:|:>|" + TABLE, plain):
             self._refuse(f"{bad[0]!r} outside a comment", name, plain.count("\n", 0, bad.start()) + 1)
         lines = [f'#line 1 "{name}"']
+        self.known |= _guard(plain)
         active = [True]  # one entry a nested #if; text is kept where all are true
         for number, line in enumerate(plain.splitlines(), 1):
             if re.search(r"[\"']", line) and not _QUOTED.fullmatch(line):
                 self._refuse("a string or character constant", name, number)
             directive = _DIRECTIVE.fullmatch(line)
             if directive:
-                if directive[1] == "ifndef" and _guards(plain, number, directive[2].strip()):
-                    self.known.add(directive[2].strip())
                 extra = self._directive(directive[1], directive[2].strip(), active, name, number, depth)
                 lines.append(f'{extra}\n#line {number + 1} "{name}"' if extra else "")
             else:
@@ -187,16 +194,18 @@ class _Reader:
                 active.pop()
             case _ if not all(active):
                 pass
+            case "include" if rest == "<stdint.h>" and (self.included or not (self.coded or any(self.macros.values()))):
+                self.included = True
             case "include" if rest == "<stdint.h>":
-                pass
+                self._refuse("#include <stdint.h> after something that could change it", name, number)
             case "include" if rest[:1] + rest[-1:] == '""' and rest[1:-1] in self.headers and depth < _DEPTH:
                 return self.expand(self.headers[rest[1:-1]], rest[1:-1], depth + 1)
             case "include":
                 self._refuse(f"#include {rest}: only <stdint.h> and headers beside the file are read", name, number)
             case "define" if match := re.fullmatch(r"([A-Za-z_]\w*)(?:\s+(.*))?", rest):
-                if match[1] in {*FIXED, *LIMITS, *_REFUSED, *_KEYWORDS} or self.macros.get(
-                    match[1], match[2] or ""
-                ) != (match[2] or ""):
+                kept = re.match("_|.*_t$", match[1]) or _STDINT.match(match[1])
+                known = self.macros.get(match[1], match[2] or "") != (match[2] or "")
+                if kept or known or match[1] in _REFUSED or match[1] in _KEYWORDS:
                     self._refuse(f"a second meaning of {match[1]}", name, number)
                 self.macros[match[1]] = match[2] or ""
             case "pragma" if rest == "once":
@@ -214,7 +223,10 @@ class _Reader:
             line = _WORD.sub(lambda m: f" {self.macros[m[0]]} " if m[0] in self.macros else m[0], line)
         else:
             self._refuse("macros nested too deeply", name, number)
+        self.coded |= not line.isspace() and line != ""
         for word in _WORD.findall(line):
+            if _STDINT.fullmatch(word) and word not in LIMITS:
+                self._refuse(word, name, number)
             if word in _REFUSED:
                 self._refuse(_REFUSED[word] or word, name, number)
         return line

@@ -144,6 +144,8 @@ class Symbols(Domain):
 
     def _bent(self, value: Value) -> Value:
         """A sum as a :class:`Bent` over its root, or as an int; a value that is no sum as it is."""
+        if type(value) is Sign:
+            raise Doubt("a condition that changes its mind too often, used as a number")
         if type(value) is not Sum:
             return value
         total = value.collected()
@@ -176,7 +178,7 @@ class Symbols(Domain):
     def total(self, value: Value) -> Sum | int:
         """A value as a sum: as it is, straightened, or cut."""
         if type(value) is not Bent:
-            return value  # type: ignore[no-any-return]  # an int or a Sum
+            return self._bent(value) if type(value) is Sign else value  # type: ignore[no-any-return]  # an int or a Sum
         straight = self.straight(value)
         if straight is not None:
             return straight
@@ -251,7 +253,7 @@ class Symbols(Domain):
         if type(b) is int:
             if b == 0:
                 return 0
-            return self._scaled(a, b) if type(a) is Sum else Bent(a.root, self.curves.scale(a.curve, b))
+            return self._scaled(a, b) if type(a) is Sum else Bent(a.root, self.curves.scale(self._bent(a).curve, b))
         x, y = self.bend(a), self.bend(b)
         if type(x) is int or type(y) is int:
             return self.multiply(x, y)
@@ -333,8 +335,8 @@ class Symbols(Domain):
         return (below, above) if a.reverse else (above, below)
 
     def union(self, p: Any, q: Any) -> Any:
-        if p is None or q is None or p.root is not q.root or p.facts or q.facts:
-            return None
+        if p.root is not q.root or p.facts or q.facts:
+            raise Doubt("a return for some inputs, by a condition that changes its mind too often")
         return Path(p.root, union_of([*p.spans, *q.spans]))
 
     def overlay(self, new: Value, old: Value) -> Value:
@@ -342,10 +344,10 @@ class Symbols(Domain):
         if path is None or (type(new) is int and type(old) is int and new == old) or new is old:
             return new
         if path.facts:  # the outcomes share their spans: what they give has to be the same
-            a, b = (restricted(self._over(v, path.root), path.spans) for v in (new, old) if v is not UNSET)
-            if a != b:
+            values = [restricted(self._over(v, path.root), path.spans) for v in (new, old) if v is not UNSET]
+            if len(values) < 2 or values[0] != values[1]:
                 raise Doubt("a condition that changes its mind too often, between different values")
-            return new
+            return old
         outside = _complement(path)
         parts = [(self._over(new, path.root), path.spans)]
         if old is not UNSET:
