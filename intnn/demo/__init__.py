@@ -150,7 +150,8 @@ def _firmware(net: Network) -> list[str]:
     verdict = verify_c(source, net)
     lines = [
         f"As C99 for a Cortex-M0, {len(source.splitlines())} lines by intnn emit: no float, no division, no library;",
-        f"  {verdict.status} by intnn verify, for every input, with {' and '.join(verdict.models)}: outputs as specified,",
+        f"  {verdict.status} by intnn verify, for every input, with {' and '.join(verdict.models)}: "
+        "outputs as specified,",
         "  no overflow, nothing that C leaves undefined or to the implementation;",
     ]
     try:
