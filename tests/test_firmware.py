@@ -31,7 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("right.c").write_text(RIGHT)
     Path("wrong.c").write_text(RIGHT.replace("int32_t acc = b1[o];", "int32_t acc = b1[o] + 1;"))
     Path("float.c").write_text(RIGHT.replace("int32_t acc = b0[o];", "float acc = b0[o];"))
-    Path("trap.c").write_text(RIGHT.replace("acc * m +", "acc * m * 64 +"))
+    Path("trap.c").write_text(RIGHT.replace("acc * m +", "acc * m * 1024 +"))
     Path("latin.c").write_bytes(b"/* \xe9 */")
     np.save("x.npy", np.random.default_rng(0).integers(-128, 128, (50, 6)))
     np.save("one.npy", np.arange(6))

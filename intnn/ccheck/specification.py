@@ -94,7 +94,7 @@ class Specification:
         """The activation that ``output`` is, up to a constant; ``None`` if it is none."""
         curves, low = self.symbols.curves, root.low
         for neuron in self.neurons.get(root, []):
-            shift = (curves.value(output, low) or 0) - (curves.value(neuron.output, low) or 0)
+            shift = _known(curves, output, low) - _known(curves, neuron.output, low)
             if curves.differs(curves.offset(neuron.output, shift), output) is None:
                 known = self.activations[neuron]
                 return known + shift if isinstance(known, int) else self.symbols.add(known, shift)
@@ -112,13 +112,18 @@ class Specification:
         if not neurons:
             raise Doubt(self._nearest(root), root=root)
         neuron = neurons[0]
-        u = curves.differs(neuron.output, value.curve)
-        if u is None:
-            raise Doubt("an activation that is computed for some inputs only", root=root)
+        points = np.linspace(root.low, root.high, 33).astype(np.int64).tolist()
+        shifts = [_known(curves, value.curve, u) - _known(curves, neuron.output, u) for u in points]
+        shift = max(shifts, key=shifts.count)  # C may keep activations with an offset: the one that fits most
+        u = curves.differs(curves.offset(neuron.output, shift), value.curve)
+        assert u is not None  # or _find would have found it
         place = f"layer {neuron.layer}, neuron {neuron.index}"
-        ours, theirs = curves.value(neuron.output, u), curves.value(value.curve, u)
+        ours, theirs = _known(curves, neuron.output, u), _known(curves, value.curve, u)
         acc = neuron.factor * u + neuron.const
-        raise Doubt(f"{place}: for acc = {acc} the specification gives {ours}, the C {theirs}", root=root, u=u)
+        kept = f" (kept as {theirs})" if shift else ""
+        raise Doubt(
+            f"{place}: for acc = {acc} the specification gives {ours}, the C {theirs - shift}{kept}", root=root, u=u
+        )
 
     def _nearest(self, root: Root) -> str:
         """What a root that no neuron has may have been meant to be."""
@@ -139,6 +144,13 @@ class Specification:
             f"layer {layer}: no neuron weighs its inputs like this; the nearest is neuron {neuron.index}, "
             f"which has {count} other weight{'s' * (count > 1)}: {wanted} for {v.name}, in the C {got}"
         )
+
+
+def _known(curves: Curves, c: Curve, u: int) -> int:
+    """``c(u)``, where there is a value."""
+    value = curves.value(c, u)
+    assert value is not None
+    return value
 
 
 def _line(low: int, high: int, factor: int, const: int) -> Curve:
@@ -193,33 +205,31 @@ def _bounded(curves: Curves, v: Curve, bound: int, sign: int) -> Curve:
 
 
 def run(net: Network, x: Int64) -> tuple[list[Int64], Int64]:
-    """Every layer's accumulators and the outputs for ``x`` (batch, inputs), in plain integers, for looking for inputs.
-
-    Python's integers where int64 would not hold a product.
-    """
+    """Every layer's accumulators and the outputs for ``x`` (batch, inputs), in plain integers."""
     accs = []
     for layer, source in zip(net.layers, net.inputs, strict=True):
         acc = (x - source.zero_point) @ layer.weights.T.astype(np.int64) + layer.bias
         accs.append(acc)
-        rule, wide = layer.requantize, acc.astype(object)
+        rule = layer.requantize
+        size = int(np.abs(acc).max(initial=1)) * int(np.max(getattr(rule, "multiplier", 1)))
+        number = np.int64 if size << int(np.max(getattr(rule, "exponent", 0), initial=0)) < 1 << 60 else object
+        wide = acc.astype(number)  # Python's integers where int64 would not hold a product
         if isinstance(rule, Fixed):
-            parts = [
-                np.asarray(p).astype(object)
-                for p in (rule.pre_round, rule.pre_shift, rule.multiplier, rule.round, rule.shift)
-            ]
-            v = ((((wide + parts[0]) >> parts[1]) * parts[2]) + parts[3]) >> parts[4]
+            fields = (rule.pre_round, rule.pre_shift, rule.multiplier, rule.round, rule.shift)
+            rp, p, m, rs, s = (np.asarray(part).astype(number) for part in fields)
+            v = ((((wide + rp) >> p) * m) + rs) >> s
         elif isinstance(rule, Q31):
-            m, e = (np.asarray(p).astype(object) for p in (rule.multiplier, rule.exponent))
+            m, e = (np.asarray(p).astype(number) for p in (rule.multiplier, rule.exponent))
             left, r = np.maximum(e, 0), np.maximum(-e, 0)
             product = wide * m * 2**left
             if rule.rounding == "single":
                 v = (product + 2 ** (30 + r)) >> (31 + r)
             else:
                 high = (product + 2**30) >> 31
-                odd = (high < 0).astype(object) if rule.rounding == "double" else 0
+                odd = (high < 0).astype(number) if rule.rounding == "double" else 0
                 v = np.where(r > 0, (2 * (high - odd) + 2**r) >> (r + 1), high)
         else:
             raise TypeError("a foreign rule has no proof")
         y = layer.output
-        x = np.clip((v + y.zero_point).astype(object), y.min, y.max).astype(np.int64)
+        x = np.clip(v + y.zero_point, y.min, y.max).astype(np.int64)
     return accs, x
