@@ -73,6 +73,13 @@ def _parser() -> argparse.ArgumentParser:
         "--model", metavar="MODEL", help="the network that the C file is to compute; it runs without a compiler"
     )
     sub.add_argument("--function", metavar="NAME", help="the C function (default: the only one that is not static)")
+    sub.add_argument(
+        "--target",
+        metavar="NAME",
+        help="compile the C and run it: gcc, clang or zig on this machine, or "
+        "emulated cortex-m0, rv32imc, ppc32, mips32, s390x, aarch64, x86-32 or wasm32",
+    )
+    sub.add_argument("-O", dest="optimize", default="2", metavar="LEVEL", help="with --target: 0, s, 1, 2 or 3")
     sub.add_argument("--input", required=True, metavar="X.npy", help="integers of shape (batch, inputs)")
     sub.add_argument("--output", metavar="Y.npy", help="where the outputs go; without it, as text on stdout")
     sub.add_argument("--trace", metavar="T.npz", help="also write each layer's accumulators and outputs")
@@ -110,13 +117,15 @@ def _run(arguments: argparse.Namespace) -> int:
     path = arguments.model or arguments.what
     if not arguments.model and arguments.what.endswith(".c"):
         raise UsageError("usage.option", "C does not say which network it is", where=path, expected="--model MODEL")
+    if arguments.target and not arguments.model:
+        raise UsageError("usage.option", "--target is for C", where=path, expected="a C file and --model")
     if arguments.model and (arguments.trace or arguments.engine != "reference"):
         raise UsageError("usage.option", "--trace and --engine are for networks", expected="a C file and --model alone")
     net = files.read_model(path, arguments.profile)
     x = files.read_array(arguments.input)
     try:
         if arguments.model:
-            y = firmware.run_c(arguments.what, net, x, arguments.function)
+            y = firmware.run_c(arguments.what, net, x, arguments.function, arguments.target, arguments.optimize)
         else:
             y = engines.run(net, x, engine=arguments.engine)
         if arguments.trace:

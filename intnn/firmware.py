@@ -147,10 +147,15 @@ def _models(int_bits: str) -> list[str]:
     return [name for width in widths if width in chosen for name in widths[width]]
 
 
-def run_c(path: str, net: Network, x: IntArray, function: str | None) -> IntArray:
-    """The outputs (batch, outputs) that the C file ``path`` gives on a machine with 32-bit int, without a compiler.
+def run_c(path: str, net: Network, x: IntArray, function: str | None, target: str | None, optimize: str) -> IntArray:
+    """The outputs (batch, outputs) that the C file ``path`` gives for ``x``.
 
-    Raises :class:`UsageError` ``c.subset``; ``c.trap`` where C gives a row of ``x`` no meaning.
+    Without a ``target`` the C is evaluated as on a machine with 32-bit int, and no compiler is needed. Otherwise it is
+    compiled at level ``optimize`` and run: on this machine where ``target`` is a compiler of
+    :data:`intnn.targets.host.HOST_COMPILERS`, else emulated (:data:`intnn.targets.emulate.TARGETS`).
+
+    Raises :class:`UsageError` ``c.subset``; ``c.trap`` where C gives a row of ``x`` no meaning; and with a target as
+    :func:`intnn.targets.emulate.run`.
     """
     from intnn.ccheck import batch, report
     from intnn.ccheck.cmodel import MODELS
@@ -160,7 +165,12 @@ def run_c(path: str, net: Network, x: IntArray, function: str | None) -> IntArra
     rows, single = engines.batch(net, x)
     text, headers = read_c(path)
     try:
-        result = batch.evaluate(read(text, path, headers), net, rows.astype(np.int64), MODELS["int32"], function)
+        source = read(text, path, headers)
+        entry = batch.entry_of(source, net, MODELS["int32"], function)
+        if target is not None:
+            y = _compiled(_one_file(text, headers), entry, rows, net, target, optimize)
+            return y[0] if single else y
+        result = batch.evaluate(source, net, rows.astype(np.int64), MODELS["int32"], function)
     except NotInSubset as refusal:
         raise UsageError(
             "c.subset",
@@ -178,6 +188,34 @@ def run_c(path: str, net: Network, x: IntArray, function: str | None) -> IntArra
         )
     y = result.outputs.astype(net.output.type)
     return y[0] if single else y
+
+
+def _compiled(source: str, entry: Any, rows: IntArray, net: Network, target: str, optimize: str) -> IntArray:
+    """The outputs of compiled C; the arrays have the types that the C declares."""
+    from intnn.targets import emulate, host
+
+    inputs = rows.astype(_dtype(entry.x.elem))
+    kind = _dtype(entry.y.elem)
+    if target in host.HOST_COMPILERS:
+        y = host.run(source, entry.name, inputs, net.sizes[-1], kind, compiler=target, flags=(f"-O{optimize}",))
+    elif target in emulate.TARGETS:
+        y = emulate.run(source, entry.name, inputs, net.sizes[-1], kind, target=target, optimize=optimize)
+    else:
+        known = ", ".join([*host.HOST_COMPILERS, *emulate.TARGETS])
+        raise UsageError("usage.target", f"no target {target!r}", expected=f"one of {known}")
+    return y.astype(net.output.type)
+
+
+def _dtype(t: Any) -> str:
+    return f"{'' if t.signed else 'u'}int{t.bits}"
+
+
+def _one_file(text: str, headers: dict[str, str]) -> str:
+    """``text`` with its headers in place; their guards keep a second copy out."""
+    pattern = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([\w.-]+)".*$', re.M)
+    for _ in range(8):  # as deep as the verifier reads
+        text = pattern.sub(lambda match: headers.get(match[1], match[0]), text)
+    return text
 
 
 def _cost(arguments: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 
@@ -21,7 +22,7 @@ def network(*sizes: int) -> Network:
     """An int8 network of these sizes with random weights and half-up rounding."""
     random = np.random.default_rng(0)
     layers = []
-    for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+    for inputs, outputs in pairwise(sizes):
         shift = 10 + inputs.bit_length() // 2
         rule = Fixed.half_up(shift, 4000 // inputs + 1)
         weights, bias = random.integers(-128, 128, (outputs, inputs)), random.integers(-2000, 2000, outputs)

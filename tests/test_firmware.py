@@ -95,6 +95,17 @@ def test_c_that_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert "overflow of *" in err
 
 
+@pytest.mark.usefixtures("folder")
+def test_c_that_is_compiled(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("unicorn", reason="needs the targets: pip install -e '.[targets]'")
+    wanted = intnn.run(NETWORK, np.load("x.npy"))
+    call("emit net.json -o fw --prefix pose", capsys)
+    for line in ("fw/pose.c --target mips32", "right.c --target zig -O s"):
+        code, out, err = call(f"run {line} --model net.json --input x.npy", capsys)
+        assert (code, err) == (0, "")
+        assert np.fromstring(out, int, sep=" ").reshape(50, 3).tolist() == wanted.tolist()
+
+
 MISTAKES = {
     "emit nothing.json": "file.read",
     "emit foreign.json": "model.host-only",
@@ -111,6 +122,8 @@ MISTAKES = {
     "run right.c --model net.json --input wide.npy": "input.shape",
     "run right.c --model net.json --input x.npy --trace t.npz": "usage.option",
     "run right.c --model net.json --input x.npy --output right.c": "usage.option",
+    "run net.json --input x.npy --target gcc": "usage.option",
+    "run right.c --model net.json --input x.npy --target z80": "usage.target",
     "run float.c --model net.json --input x.npy": "c.subset",
     "cost foreign.json": "model.host-only",
     "cost net.json --budget 32": "usage.budget",

@@ -56,6 +56,12 @@ def find_entry(program: Program[Any], net: Network, name: str | None) -> Entry:
     return Entry(function.name, x, y)
 
 
+def entry_of(source: Source, net: Network, model: DataModel, name: str | None) -> Entry:
+    """:func:`find_entry` in a source. Raises :class:`NotInSubset`."""
+    with deep(""):
+        return find_entry(Program(source, model, Batch(1)), net, name)
+
+
 def run_entry(program: Program[Any], entry: Entry, x: list[Value], outputs: int) -> list[Value]:
     """Call ``entry`` on one value an input; the values of its output array."""
     source = Block("the input", entry.x.elem, list(x))
