@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from intnn.ccheck.cmodel import DataModel, IntType
 from intnn.ccheck.compiler import Program
-from intnn.ccheck.expressions import Function, Ref
 from intnn.ccheck.lanes import Batch, Lanes, lanes
+from intnn.ccheck.scope import Function, Ref
 from intnn.ccheck.source import NotInSubset, Source, deep
 from intnn.ccheck.values import UNSET, Block, Pointer, Trap, Value
 from intnn.model import Network

@@ -7,90 +7,28 @@ undefined or to the implementation raises :class:`Trap` or asks the domain to.
 from __future__ import annotations
 
 import operator
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
+from intnn.ccheck.closures import (
+    ARITHMETIC,
+    COMPARISONS,
+    affine,
+    arithmetic,
+    both,
+    choice,
+    comparison,
+    negation,
+    zero,
+)
 from intnn.ccheck.cmodel import LIMITS, DataModel, IntType
+from intnn.ccheck.scope import Frame, Function, Ref, Run, Scope, Type, where
 from intnn.ccheck.source import NotInSubset
-from intnn.ccheck.values import UNSET, Block, Domain, Pointer, Trap, Value
-
-Frame = list[Value]
-Run = Callable[[Frame], Value]
+from intnn.ccheck.values import UNSET, Domain, Pointer, Trap, Value
 
 
-class Ref(NamedTuple):
-    """A pointer to ``elem`` or, with ``dims``, to an array of it."""
-
-    elem: IntType
-    dims: tuple[int, ...]
-    const: bool
-
-    @property
-    def stride(self) -> int:
-        return prod(self.dims)
-
-    def __str__(self) -> str:
-        array = "".join(f"[{n}]" for n in self.dims)
-        return f"pointer to {'const ' if self.const else ''}{self.elem}{array}"
-
-
-Type = IntType | Ref | None
-"""The type of an expression; ``None`` is void."""
-
-
-@dataclass
-class Function:
-    """A C function: ``call(arguments)`` runs it."""
-
-    name: str
-    params: list[Type]
-    result: Type
-    static: bool
-    call: Callable[[list[Value]], Value] | None = None
-    pure: bool = True
-    running: bool = False
-
-
-@dataclass
-class Symbol:
-    """What a name stands for: a slot of the frame, a block of memory, or a number."""
-
-    type: IntType | Ref
-    slot: int = -1
-    block: Block | None = None
-    dims: tuple[int, ...] = ()
-    number: int | None = None
-    const: bool = False
-
-
-@dataclass
-class Scope:
-    """Names in reach, and how many slots the function at hand needs."""
-
-    names: list[dict[str, Symbol]] = field(default_factory=lambda: [{}])
-    slots: int = 1
-
-    def find(self, name: str) -> Symbol | None:
-        for names in reversed(self.names):
-            if name in names:
-                return names[name]
-        return None
-
-
-ARITHMETIC = {"+": operator.add, "-": operator.sub, "*": operator.mul}
-COMPARISONS = {
-    "<": operator.lt,
-    ">": operator.gt,
-    "<=": operator.le,
-    ">=": operator.ge,
-    "==": operator.eq,
-    "!=": operator.ne,
-}
-
-
-class Expressions:
+class Expressions(ABC):
     """Turns expressions into closures. ``scope`` is the scope at hand, ``function`` the function."""
 
     model: DataModel
@@ -273,8 +211,9 @@ class Expressions:
             raise self.refuse("a cast to a pointer", node)
         return self.converted(run, source, target, node), target
 
+    @abstractmethod
     def type_of(self, node: Any) -> Type:
-        raise NotImplementedError  # the compiler of declarations has it
+        """The type that a declarator or type name stands for; ``None`` is void."""
 
     def _UnaryOp(self, node: Any) -> tuple[Run, Type]:  # noqa: N802  # as above
         op = node.op
@@ -320,8 +259,9 @@ class Expressions:
 
         return step, t
 
+    @abstractmethod
     def store(self, node: Any, t: Type, place: Any) -> Callable[[Frame, Value], None]:
-        raise NotImplementedError  # the compiler of statements has it
+        """What writes a value of type ``t`` to a name or an array element."""
 
     def _moved(self, pointer: Run, count: Run, t: Ref, node: Any) -> Run:
         place, stride = where(node), t.stride
@@ -457,101 +397,3 @@ class Expressions:
         if isinstance(target, Ref) and isinstance(t, Ref) and t[:2] == target[:2] and (target.const or not t.const):
             return run
         raise self.refuse(f"a value of type {t or 'void'} where {target or 'void'} is expected", node)
-
-
-def where(node: Any) -> str:
-    """``file:line`` of a node, or of the first part of it that has one."""
-    coord = getattr(node, "coord", None)
-    if coord is not None:
-        return f"{coord.file}:{coord.line}"
-    return next((place for _, child in node.children() if (place := where(child))), "")
-
-
-def zero(frame: Frame) -> int:
-    return 0
-
-
-def affine(domain: Domain, run: Run, factor: int, term: int) -> Run:
-    """``factor * value + term``, over unbounded integers."""
-
-    def compute(frame: Frame) -> Value:
-        value = run(frame)
-        if type(value) is int:
-            return factor * value + term
-        return domain.add(value if factor == 1 else domain.multiply(value, factor), term)
-
-    return compute
-
-
-def arithmetic(domain: Domain, op: str, left: Run, right: Run) -> Run:
-    """``left op right``, over unbounded integers."""
-    concrete = ARITHMETIC[op]
-
-    def run(frame: Frame) -> Value:
-        a, b = left(frame), right(frame)
-        if type(a) is int and type(b) is int:
-            return concrete(a, b)
-        if op == "*":
-            return domain.multiply(a, b)
-        return domain.add(a, b, 1 if op == "+" else -1)
-
-    return run
-
-
-def comparison(domain: Domain, op: str, left: Run, right: Run) -> Run:
-    """1 where ``left op right``, else 0."""
-    concrete = COMPARISONS[op]
-
-    def run(frame: Frame) -> Value:
-        a, b = left(frame), right(frame)
-        if type(a) is int and type(b) is int:
-            return int(concrete(a, b))
-        above, below = domain.add(a, b, -1), domain.add(b, a, -1)
-        match op:
-            case ">":
-                return domain.positive(above)
-            case "<":
-                return domain.positive(below)
-            case ">=":
-                return domain.add(1, domain.positive(below), -1)
-            case "<=":
-                return domain.add(1, domain.positive(above), -1)
-        unequal = domain.add(domain.positive(above), domain.positive(below))
-        return unequal if op == "!=" else domain.add(1, unequal, -1)
-
-    return run
-
-
-def negation(domain: Domain, run: Run) -> Run:
-    """1 where the value is 0, else 0."""
-    return comparison(domain, "==", run, zero)
-
-
-def choice(domain: Domain, condition: Run, yes: Run, no: Run) -> Run:
-    """``condition ? yes : no``; each branch is evaluated only where it is taken."""
-
-    def run(frame: Frame) -> Value:
-        truth = condition(frame)
-        if type(truth) is int:
-            return yes(frame) if truth else no(frame)
-        taken, skipped = domain.split(truth)
-        if skipped is None or taken is None:
-            return (yes if skipped is None else no)(frame)
-        outer = domain.path
-        domain.path = taken
-        a = yes(frame)  # a trap leaves the path as it is: that says for which inputs
-        domain.path = skipped
-        b = no(frame)
-        domain.path = taken
-        value = domain.overlay(a, b)
-        domain.path = outer
-        return value
-
-    return run
-
-
-def both(domain: Domain, left: Run, right: Run, conjunction: bool) -> Run:
-    """``left && right``, or with ``conjunction`` false ``left || right``; right only where left does not decide."""
-    truth = comparison(domain, "!=", right, zero)
-    settled: Run = (lambda frame: 0) if conjunction else (lambda frame: 1)
-    return choice(domain, left, truth, settled) if conjunction else choice(domain, left, settled, truth)
