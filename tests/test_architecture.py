@@ -170,6 +170,16 @@ def test_imports_point_downwards() -> None:
             assert not (isinstance(node, ast.ImportFrom) and node.level), f"{name}: relative import"
 
 
+def test_the_verifier_shares_no_arithmetic() -> None:
+    """It knows the network as data, and neither the interpreter nor the emitter."""
+    for name, tree in modules().items():
+        if name.startswith("ccheck"):
+            for node in ast.walk(tree):
+                if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("intnn"):
+                    assert re.fullmatch(r"intnn\.(ccheck(\..+)?|model|errors|version)", node.module or ""), name
+                    assert not {"arithmetic", "interpreter"} & {alias.name for alias in node.names}
+
+
 def test_every_error_code_is_used_and_documented() -> None:
     source = "".join(p.read_text() for p in PACKAGE.rglob("*.py") if p.name != "errors.py")
     assert [code for code in CODES if f'"{code}"' not in source] == []
