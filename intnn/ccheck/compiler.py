@@ -28,6 +28,7 @@ class Program(Statements, Generic[D]):
         self.functions: dict[str, Function] = {}
         self.source = source
         self.typedefs = dict(FIXED)
+        self.aliases = {"signed": "int"}
         self.mutable = []
         self.steps = 0
         for node in source.tree.ext:
@@ -99,6 +100,7 @@ class Program(Statements, Generic[D]):
                 raise self.refuse(f"a parameter of {function.name} without a name", node)
             assert t is not None
             slots.append(self.local(p.name, t, p))
+            self.scope.names[-1][p.name].const = "const" in getattr(p.type, "quals", [])
         body = self.statements(node.body)
         size, scope, domain = self.scope.slots, Scope([self.scope.names[0]]), self.domain
         self.scope, self.function = scope, None

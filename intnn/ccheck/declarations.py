@@ -17,6 +17,7 @@ class Declarations(Expressions):
 
     source: Source
     typedefs: dict[str, IntType | None]
+    aliases: dict[str, str]
     mutable: list[Block]
 
     def typedef(self, node: Any) -> None:
@@ -29,6 +30,7 @@ class Declarations(Expressions):
         if not isinstance(t, IntType) or node.name in self.typedefs:
             raise self.refuse(f"the type {node.name}", node)
         self.typedefs[node.name] = t
+        self.aliases[node.name] = self._name(node.type)
 
     def enumerate(self, node: Any) -> None:
         value = -1
@@ -50,13 +52,22 @@ class Declarations(Expressions):
                     return found
                 raise self.refuse(f"the type {' '.join(names)}", node)
             case "PtrDecl" | "ArrayDecl":
+                if getattr(node, "dim_quals", None):
+                    raise self.refuse(f"[{' '.join(map(str, node.dim_quals))}]", node)
                 inner = self.type_of(node.type)
                 const = "const" in getattr(base(node), "quals", [])
                 if isinstance(inner, IntType):
-                    return Ref(inner, (), const)
+                    return Ref(inner, (), self._name(base(node)), const)
                 if isinstance(inner, Ref) and type(node.type).__name__ == "ArrayDecl":
-                    return Ref(inner.elem, (self._length(node.type), *inner.dims), const)
+                    return inner._replace(dims=(self._length(node.type), *inner.dims))
         raise self.refuse(f"the type {type(node).__name__}", node)
+
+    def _name(self, node: Any) -> str:
+        """The type's name, one for all that C takes for the same type whatever its width."""
+        words: list[str] = node.type.names
+        if len(words) == 1:
+            return self.aliases.get(words[0], words[0])
+        return " ".join(sorted({*words} - ({"signed"} if "char" not in words else set()) - {"int"})) or "int"
 
     def _length(self, node: Any) -> int:
         if node.dim is None:

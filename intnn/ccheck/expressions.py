@@ -185,7 +185,7 @@ class Expressions(ABC):
     def _element(self, node: Any) -> tuple[Run, Type]:
         step, t = self.address(node)
         if t.dims:  # a row of an array of several dimensions, which decays to a pointer to its first element
-            return step, Ref(t.elem, t.dims[1:], t.const)
+            return step, t._replace(dims=t.dims[1:])
         place, domain = where(node), self.domain
 
         def load(frame: Frame) -> Value:
@@ -307,7 +307,7 @@ class Expressions(ABC):
             return self._moved(left, count, a, node), a
         if isinstance(b, Ref) and isinstance(a, IntType) and op == "+":
             return self._moved(right, left, b, node), b
-        if isinstance(a, Ref) and isinstance(b, Ref) and op in COMPARISONS and a[:2] == b[:2]:
+        if isinstance(a, Ref) and isinstance(b, Ref) and op in COMPARISONS and a.fits(b):
             compare, place = COMPARISONS[op], where(node)
 
             def run(frame: Frame) -> Value:
@@ -370,6 +370,8 @@ class Expressions(ABC):
         if len(nodes) != len(function.params):
             raise self.refuse(f"{len(nodes)} arguments for the {len(function.params)} parameters of {name}", node)
         arguments = [self.argument(n, t, top=False) for n, t in zip(nodes, function.params, strict=True)]
+        if not function.static:  # the compiler might know a library function of this name
+            raise self.refuse(f"a call to {name}, which is not static", node)
         pure = function.pure and function.call is not None  # of what is only declared so far nothing is known
         if not top and not (pure and all(t.const for t in function.params if isinstance(t, Ref))):
             raise self.refuse(f"{name} may write to memory and is called within a larger expression", node)
@@ -394,6 +396,6 @@ class Expressions(ABC):
         run, t = self.expression(node, top)
         if isinstance(target, IntType) and isinstance(t, IntType):
             return self.converted(run, t, target, node)
-        if isinstance(target, Ref) and isinstance(t, Ref) and t[:2] == target[:2] and (target.const or not t.const):
+        if isinstance(target, Ref) and isinstance(t, Ref) and t.fits(target) and (target.const or not t.const):
             return run
         raise self.refuse(f"a value of type {t or 'void'} where {target or 'void'} is expected", node)

@@ -18,11 +18,16 @@ Run = Callable[[Frame], Value]
 
 
 class Ref(NamedTuple):
-    """A pointer to ``elem`` or, with ``dims``, to an array of it."""
+    """A pointer to ``elem`` or, with ``dims``, to an array of it. ``name`` tells types of equal width apart."""
 
     elem: IntType
     dims: tuple[int, ...]
+    name: str
     const: bool
+
+    def fits(self, other: Ref) -> bool:
+        """Whether both point to the same type, const aside."""
+        return self[:3] == other[:3]
 
     @property
     def stride(self) -> int:
@@ -30,7 +35,7 @@ class Ref(NamedTuple):
 
     def __str__(self) -> str:
         array = "".join(f"[{n}]" for n in self.dims)
-        return f"pointer to {'const ' if self.const else ''}{self.elem}{array}"
+        return f"pointer to {'const ' if self.const else ''}{self.name}{array}"
 
 
 Type = IntType | Ref | None
@@ -68,6 +73,10 @@ class Scope:
 
     names: list[dict[str, Symbol]] = field(default_factory=lambda: [{}])
     slots: int = 1
+
+    def depth(self, name: str) -> int:
+        """In which of the nested scopes ``name`` is declared."""
+        return max((i for i, names in enumerate(self.names) if name in names), default=0)
 
     def find(self, name: str) -> Symbol | None:
         for names in reversed(self.names):

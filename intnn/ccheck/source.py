@@ -225,7 +225,8 @@ class _Reader:
             self._refuse("macros nested too deeply", name, number)
         self.coded |= not line.isspace() and line != ""
         for word in _WORD.findall(line):
-            if _STDINT.fullmatch(word) and word not in LIMITS:
+            reserved = re.match("_[_A-Z]", word) is not None
+            if reserved or (_STDINT.fullmatch(word) and word not in LIMITS):
                 self._refuse(word, name, number)
             if word in _REFUSED:
                 self._refuse(_REFUSED[word] or word, name, number)

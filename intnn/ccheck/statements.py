@@ -124,6 +124,8 @@ class Statements(Declarations):
         else:
             load, t = self._element(target)
         store = self.store(target, t, node)
+        if isinstance(t, Ref):
+            self._require_as_long_lived(target.name, node.rvalue)
         if node.op == "=":
             if type(node.rvalue).__name__ == "Assignment":
                 raise self.refuse("an assignment within an assignment", node)
@@ -136,6 +138,13 @@ class Statements(Declarations):
             return NEXT
 
         return execute
+
+    def _require_as_long_lived(self, pointer: str, value: Any) -> None:
+        """Refuses a pointer into an array that may be gone before the pointer is: one of an inner scope."""
+        if type(value).__name__ == "ID" and self.scope.depth(value.name) > self.scope.depth(pointer):
+            raise self.refuse(f"{pointer}, which outlives {value.name}, is made to point there", value)
+        for _, part in value.children():
+            self._require_as_long_lived(pointer, part)
 
     def _updated(self, node: Any, load: Any, t: Type) -> Any:
         """The value of ``target op= value``: the operator on both, converted back to the target's type."""

@@ -255,6 +255,8 @@ class Symbols(Domain):
                 return 0
             return self._scaled(a, b) if type(a) is Sum else Bent(a.root, self.curves.scale(self._bent(a).curve, b))
         x, y = self.bend(a), self.bend(b)
+        if type(x) is int and type(y) is int:
+            return x * y
         if type(x) is int or type(y) is int:
             return self.multiply(x, y)
         if x.root is not y.root:
