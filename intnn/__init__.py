@@ -51,10 +51,14 @@ def verify_c(
     headers: Mapping[str, str] | None = None,
     name: str = "source.c",
 ) -> Verdict:
-    """Prove that C ``source`` computes ``net`` for every input, or say why not; see
-    :func:`intnn.ccheck.verify.verify_c`."""
+    """Prove that C ``source`` computes ``net`` for every input, or say why not.
+
+    See :func:`intnn.ccheck.verify.verify_c`; raises also :class:`IntnnError` ``model.overflow`` for an invalid network.
+    """
+    from intnn.bounds import require_valid
     from intnn.ccheck import verify  # as above
 
+    require_valid(net)
     return verify.verify_c(source, net, function=function, models=models, headers=headers, name=name)
 
 

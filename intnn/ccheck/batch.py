@@ -37,7 +37,7 @@ class Entry(NamedTuple):
 def find_entry(program: Program[Any], net: Network, name: str | None) -> Entry:
     """The function ``name``, or the only one that is not static. Raises :class:`NotInSubset`."""
     public = [f for f in program.functions.values() if not f.static and f.call is not None]
-    chosen = [f for f in program.functions.values() if f.name == name] if name else public
+    chosen = [f for f in program.functions.values() if f.name == name and f.call is not None] if name else public
     if len(chosen) != 1:
         found = ", ".join(f.name for f in public) or "none"
         if name:

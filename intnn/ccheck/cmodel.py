@@ -43,6 +43,8 @@ class DataModel(NamedTuple):
         if name in FIXED:
             return FIXED[name]
         words = name.split()
+        if len({*words}) < len(words) or {"signed", "unsigned"} <= {*words}:
+            return None
         base = [word for word in words if word not in ("signed", "unsigned")]
         signed = "unsigned" not in words
         match base:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Generic, TypeVar
 
 from intnn.ccheck.cmodel import FIXED, LIMITS, DataModel
+from intnn.ccheck.declarations import base
 from intnn.ccheck.scope import Function, Ref, Scope, Type, where
 from intnn.ccheck.source import Source
 from intnn.ccheck.statements import Statements
@@ -72,18 +73,23 @@ class Program(Statements, Generic[D]):
             if type(p).__name__ not in ("Decl", "Typename"):
                 raise self.refuse(f"{node.name} has parameters without types, or a variable number of them", node)
             t = self.type_of(p.type)
+            if type(p.type).__name__ == "ArrayDecl" and p.type.dim is not None:
+                self.length(p.type)
             if t is not None:
                 params.append(t)
             elif len(kind.args.params) > 1 or getattr(p, "name", None):
                 raise self.refuse(f"a void parameter of {node.name}", node)
+        spelled = [self.name_of(base(p.type)) for p in ([] if kind.args is None else kind.args.params)]
+        spelled.append(self.name_of(base(kind.type)))
+        static = "static" in node.storage
         known = self.functions.get(node.name)
         if node.name in LIMITS:
             raise self.refuse(f"a second meaning of {node.name}", node)
         if known is None:
             if node.name in self.scope.names[0] or node.name in self.typedefs:
                 raise self.refuse(f"a second meaning of {node.name}", node)
-            known = self.functions[node.name] = Function(node.name, params, result, "static" in node.storage)
-        elif (known.params, known.result) != (params, result):
+            known = self.functions[node.name] = Function(node.name, params, spelled, result, static)
+        elif (known.params, known.spelled, known.result) != (params, spelled, result) or (static and not known.static):
             raise self.refuse(f"{node.name} is declared with other types before", node)
         return known
 

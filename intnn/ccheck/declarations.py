@@ -27,15 +27,17 @@ class Declarations(Expressions):
             self.typedefs[node.name] = None
             return
         t = self.type_of(node.type)
-        if not isinstance(t, IntType) or node.name in self.typedefs:
+        if not isinstance(t, IntType) or node.name in self.typedefs or node.quals:
             raise self.refuse(f"the type {node.name}", node)
         self.typedefs[node.name] = t
-        self.aliases[node.name] = self._name(node.type)
+        self.aliases[node.name] = self.name_of(node.type)
 
     def enumerate(self, node: Any) -> None:
         value = -1
         for item in node.values.enumerators if node.values else []:
             value = self.number(item.value) if item.value else value + 1
+            if not self.model.int_type.low <= value <= self.model.int_type.high:
+                raise self.refuse(f"{item.name}: {value} in an enumeration, in the data model {self.model.name}", item)
             self.bind(item.name, Symbol(self.model.int_type, number=value), item)
 
     def type_of(self, node: Any) -> Type:
@@ -57,19 +59,19 @@ class Declarations(Expressions):
                 inner = self.type_of(node.type)
                 const = "const" in getattr(base(node), "quals", [])
                 if isinstance(inner, IntType):
-                    return Ref(inner, (), self._name(base(node)), const)
+                    return Ref(inner, (), self.name_of(base(node)), const)
                 if isinstance(inner, Ref) and type(node.type).__name__ == "ArrayDecl":
-                    return inner._replace(dims=(self._length(node.type), *inner.dims))
+                    return inner._replace(dims=(self.length(node.type), *inner.dims))
         raise self.refuse(f"the type {type(node).__name__}", node)
 
-    def _name(self, node: Any) -> str:
+    def name_of(self, node: Any) -> str:
         """The type's name, one for all that C takes for the same type whatever its width."""
         words: list[str] = node.type.names
         if len(words) == 1:
             return self.aliases.get(words[0], words[0])
         return " ".join(sorted({*words} - ({"signed"} if "char" not in words else set()) - {"int"})) or "int"
 
-    def _length(self, node: Any) -> int:
+    def length(self, node: Any) -> int:
         if node.dim is None:
             raise self.refuse("an array without a length", node)
         length = self.number(node.dim)
@@ -99,7 +101,7 @@ class Declarations(Expressions):
             value = self.number(node.init)
             if not t.low <= value <= t.high:
                 raise self.refuse(f"{node.name}: {value} in a {t}", node)
-            self.bind(node.name, Symbol(t, number=value), node)
+            self.bind(node.name, Symbol(t, number=value, const=True), node)
             return
         block, t, dims = self.array(node)
         if const and node.init is None:
@@ -114,7 +116,7 @@ class Declarations(Expressions):
         values = None if node.init is None else self._nested(node.init)
         if node.type.dim is None and values is None:
             raise self.refuse(f"{node.name}: an array without a length", node)
-        length = self._length(node.type) if node.type.dim is not None else len(values or [])
+        length = self.length(node.type) if node.type.dim is not None else len(values or [])
         dims = (length, *t.dims)
         cells = [UNSET] * prod(dims) if values is None else self._fill(values, dims, t.elem, node)
         return Block(node.name, t.elem, cells), t, dims
@@ -122,7 +124,9 @@ class Declarations(Expressions):
     def _nested(self, node: Any) -> list[Any]:
         if type(node).__name__ != "InitList":
             raise self.refuse("an array initialised by anything but a list", node)
-        first: Any = node.exprs[0] if node.exprs else None
+        if not node.exprs:
+            raise self.refuse("an empty list of values", node)
+        first: Any = node.exprs[0]
         if type(first).__name__ == "ID" and first.name.startswith(TABLE):
             return self.source.tables[int(first.name[len(TABLE) :])]
         return [self._nested(e) if type(e).__name__ == "InitList" else self.number(e) for e in node.exprs]

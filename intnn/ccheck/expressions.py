@@ -58,7 +58,8 @@ class Expressions(ABC):
         return run, t
 
     def number(self, node: Any) -> int:
-        """The value of an integer constant expression."""
+        """The value of an integer constant expression (C99 6.6): objects, also const ones, have no place in it."""
+        self._require_constant(node)
         run, _ = self.integer(node)
         try:
             value = run([])
@@ -67,6 +68,20 @@ class Expressions(ABC):
         if type(value) is not int:
             raise self.refuse("an integer constant expression was expected", node)
         return value
+
+    def _require_constant(self, node: Any) -> None:
+        kind = type(node).__name__
+        if kind == "ID":
+            symbol = self.scope.find(node.name)
+            if symbol is not None and (symbol.number is None or symbol.const):
+                raise self.refuse(f"{node.name} where an integer constant is needed: a macro, or an enumerator", node)
+        elif kind not in ("Constant", "BinaryOp", "TernaryOp", "Cast") and not (
+            kind == "UnaryOp" and node.op in ("+", "-", "~", "!")
+        ):
+            raise self.refuse("an integer constant expression was expected", node)
+        for name, child in node.children():
+            if name != "to_type":
+                self._require_constant(child)
 
     # Conversions
 

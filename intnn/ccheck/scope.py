@@ -48,6 +48,7 @@ class Function:
 
     name: str
     params: list[Type]
+    spelled: list[str]
     result: Type
     static: bool
     call: Callable[[list[Value]], Value] | None = None

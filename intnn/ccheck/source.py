@@ -226,6 +226,8 @@ class _Reader:
         self.coded |= not line.isspace() and line != ""
         for word in _WORD.findall(line):
             reserved = re.match("_[_A-Z]", word) is not None
+            if word in (FIXED.keys() | LIMITS.keys()) and not self.included:
+                self._refuse(f"{word} without #include <stdint.h>", name, number)
             if reserved or (_STDINT.fullmatch(word) and word not in LIMITS):
                 self._refuse(word, name, number)
             if word in _REFUSED:

@@ -16,7 +16,7 @@ from intnn.ccheck.source import NotInSubset, Source, deep, read
 from intnn.ccheck.specification import Specification
 from intnn.ccheck.symbols import Doubt, Sum, Symbols
 from intnn.ccheck.values import UNSET, Trap
-from intnn.errors import ModelError
+from intnn.errors import ModelError, UsageError
 from intnn.model import Network
 
 Int64 = npt.NDArray[np.int64]
@@ -77,9 +77,12 @@ def verify_c(
     ``function`` is the C function, by default the only one that is not static; ``models`` are names from
     :data:`~intnn.ccheck.cmodel.MODELS`; ``headers`` are texts for ``#include "..."``; ``name`` stands in messages.
     Proved are equal outputs and the absence of undefined and implementation-defined behaviour, relative to this
-    checker, pycparser and docs/verifying-c.md. Raises :class:`ModelError` ``model.host-only`` for a network with a
-    foreign profile, ``model.overflow`` for an invalid one.
+    checker, pycparser and docs/verifying-c.md. The network has to be valid [overflow.valid], which is not examined
+    here. Raises :class:`ModelError` ``model.host-only`` for a network with a foreign profile; :class:`UsageError`
+    ``usage.option`` for other data models, or none.
     """
+    if not models or not {*models} <= {*MODELS}:
+        raise UsageError("usage.option", f"the data models {models}", expected="some of " + ", ".join(MODELS))
     if not net.int32_only:
         raise ModelError(
             "model.host-only",
