@@ -6,7 +6,7 @@ different forms. It may leave gaps, where the value was never computed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -21,6 +21,12 @@ Piece = tuple[int, int, Form]
 
 TABLE = 1 << 22
 """The longest piece that is examined point by point where its form is not seen to rise or fall."""
+
+SHORT = 1 << 12
+"""The longest piece that is split wherever a condition changes its mind."""
+
+TRIES = 100
+"""How many pieces are looked at for that."""
 
 
 class Curve(NamedTuple):
@@ -99,8 +105,15 @@ class Curves(Forms):
         return curve((low, high, forms.scale(f, k)) for low, high, f in a.pieces)
 
     def down(self, a: Curve, s: int) -> Curve:
-        """``floor(a / 2^s)``."""
-        return curve((low, high, self.shift(f, s)) for low, high, f in a.pieces)
+        """``floor(a / 2^s)``; where that takes two values, as a sign does, one piece for each."""
+        pieces: list[Piece] = []
+        for low, high, f in a.pieces:
+            g = self.shift(f, s)
+            if g[1] and self.direction(g) and self._width(g, low, high) <= 1:
+                pieces += [(x, y, forms.constant(v)) for x, y, v in self._steps(g, low, high)]
+            else:
+                pieces.append((low, high, g))
+        return curve(pieces)
 
     def modulo(self, a: Curve, bits: int) -> Curve:
         """``a`` modulo 2^bits; where few multiples are taken off, one piece for each."""
@@ -214,11 +227,12 @@ class Curves(Forms):
 
     def _steps(self, f: Form, low: int, high: int) -> Iterator[tuple[int, int, int]]:
         """The intervals on which ``f`` is constant, if few."""
-        if self._width(f, low, high) > 4 or not self.direction(f):
+        way = self.direction(f)
+        if self._width(f, low, high) > 4 or not way:
             raise Undecided("a product of two values that both vary")
         while low <= high:
             value = int(self.evaluate(f, low))
-            end = self._last(low, high, lambda u, value=value: self.evaluate(f, u) == value)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+            end = self._until(forms.add(forms.constant(-way * value), f, way), low, high)
             yield low, end, value
             low = end + 1
 
@@ -226,25 +240,45 @@ class Curves(Forms):
         """The intervals on which ``f > 0`` holds or not."""
         if self.direction(f):
             first = bool(self.evaluate(f, low) > 0)
-            end = self._last(low, high, lambda u: (self.evaluate(f, u) > 0) == first)
+            end = self._until(f, low, high)
             yield low, end, first
             if end < high:
                 yield end + 1, high, not first
             return
-        truth = self._table(f, low, high) > 0
-        edges = np.flatnonzero(truth[1:] != truth[:-1]) + 1
-        if len(edges) > 4096:
-            raise Undecided("a condition that changes its mind too often")
-        starts = [0, *edges.tolist(), len(truth)]
-        for a, b in pairwise(starts):
-            yield low + a, low + b - 1, bool(truth[a])
+        # Halve until the bounds decide: where f strays little from a line, that leaves little to look at.
+        todo, tries = [(low, high)], TRIES
+        while todo:
+            low, high = todo.pop()
+            least, most = self.bounds(f, low, high)
+            tries -= 1
+            if least > 0 or most <= 0:
+                yield low, high, least > 0
+            elif high - low <= SHORT:
+                truth = self._table(f, low, high) > 0
+                starts = [0, *(np.flatnonzero(truth[1:] != truth[:-1]) + 1).tolist(), len(truth)]
+                for a, b in pairwise(starts):
+                    yield low + a, low + b - 1, bool(truth[a])
+            elif tries <= 0:
+                raise Undecided("a condition that changes its mind too often")
+            else:
+                middle = (low + high) >> 1
+                todo += [(middle + 1, high), (low, middle)]
 
-    @staticmethod
-    def _last(low: int, high: int, holds: Callable[[int], bool]) -> int:
-        """The last u in [low, high] up to which ``holds`` is true; it is true at ``low`` and changes at most once."""
+    def _until(self, f: Form, low: int, high: int) -> int:
+        """The last u in [low, high] up to which ``f > 0`` is what it is at ``low``, for a monotone ``f``."""
+        g = f
+        while len(g[1]) == 1:  # solved, not searched: c * floor(h / 2^k) + const > 0 is a condition on h alone
+            const, ((atom, c),) = g
+            turn = -const // c if c > 0 else -(-const // -c) - 1  # the last value before the truth changes
+            if atom == forms.U:
+                return high if turn < low else min(turn, high)
+            h, k = self._floors[atom]
+            edge = forms.constant((turn + 1) << k)
+            g = forms.add(forms.add(h, forms.constant(1)), edge, -1) if c > 0 else forms.add(edge, h, -1)
+        first = self.evaluate(f, low) > 0
         while low < high:
             middle = (low + high + 1) >> 1
-            if holds(middle):
+            if (self.evaluate(f, middle) > 0) == first:
                 low = middle
             else:
                 high = middle - 1
