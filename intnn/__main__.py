@@ -26,6 +26,9 @@ from intnn.version import SPEC_VERSION, __version__
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line ``argv`` (without the program's name) and return its exit code."""
+    if sys.stdout is None:  # closed by whoever started the program
+        print("error[file.write]: standard output: it is closed", file=sys.stderr)
+        return 2
     arguments = _parser().parse_args(argv)
     try:
         code = int(arguments.command(arguments))
@@ -37,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output left, as `| head` does
         sys.stderr.close()
         return 2
+    except KeyboardInterrupt:
+        return 130  # as shells say it
     except OSError as error:  # files have been dealt with: this is stdout
         print(f"error[file.write]: standard output: cannot be written: {error.strerror}", file=sys.stderr)
         return 2

@@ -130,11 +130,11 @@ def _verify(arguments: argparse.Namespace) -> int:
     except IntnnError as error:
         raise error.within(arguments.model) if error.code.startswith("model.") else error from None
     if arguments.json:
-        print(json.dumps(report.document(verdict), indent=1))
+        print(json.dumps(report.document(verdict, arguments.source, arguments.model), indent=1))
     else:
         print(report.text(verdict, arguments.source, arguments.model, net))
     if verdict.code:
-        print(f"error[{verdict.code}]: {verdict.where or arguments.source}: {verdict.reason}", file=sys.stderr)
+        print(f"error[{verdict.code}]: {report.error(verdict, arguments.source)}", file=sys.stderr)
     return EXIT[verdict.status]
 
 
@@ -143,7 +143,7 @@ def _models(int_bits: str) -> list[str]:
     widths = {"16": ["int16"], "32": ["int32", "lp64"]}
     chosen = int_bits.split(",")
     if not set(chosen) <= set(widths):
-        raise UsageError("usage.option", f"--int-bits {int_bits}", expected="16, 32 or 16,32")
+        raise UsageError("usage.option", f"--int-bits {int_bits!r} is not understood", expected="16, 32 or 16,32")
     return [name for width in widths if width in chosen for name in widths[width]]
 
 
@@ -164,12 +164,11 @@ def run_c(path: str, net: Network, x: IntArray, function: str | None, target: st
     bounds.require_valid(net)
     rows, single = engines.batch(net, x)
     text, headers = read_c(path)
+    if target is not None:
+        y = _compiled(text, headers, path, rows, net, function, target, optimize)
+        return y[0] if single else y
     try:
         source = read(text, path, headers)
-        entry = batch.entry_of(source, net, MODELS["int32"], function)
-        if target is not None:
-            y = _compiled(_one_file(text, headers), entry, rows, net, target, optimize)
-            return y[0] if single else y
         result = batch.evaluate(source, net, rows.astype(np.int64), MODELS["int32"], function)
     except NotInSubset as refusal:
         raise UsageError(
@@ -190,16 +189,43 @@ def run_c(path: str, net: Network, x: IntArray, function: str | None, target: st
     return y[0] if single else y
 
 
-def _compiled(source: str, entry: Any, rows: IntArray, net: Network, target: str, optimize: str) -> IntArray:
-    """The outputs of compiled C; the arrays have the types that the C declares."""
-    from intnn.targets import emulate, host
+def _compiled(
+    text: str,
+    headers: dict[str, str],
+    path: str,
+    rows: IntArray,
+    net: Network,
+    function: str | None,
+    target: str,
+    optimize: str,
+) -> IntArray:
+    """The outputs of compiled C. The arrays have the types that the C declares, if it can be understood; else those of
+    the network, and the function has to be named."""
+    from intnn.ccheck import batch
+    from intnn.ccheck.cmodel import MODELS
+    from intnn.ccheck.source import NotInSubset, read
+    from intnn.targets import cost, emulate, host
 
-    inputs = rows.astype(_dtype(entry.x.elem))
-    kind = _dtype(entry.y.elem)
+    if optimize not in cost.LEVELS:
+        raise UsageError("usage.option", f"no level -O{optimize}", expected=f"one of {', '.join(cost.LEVELS)}")
+    types, name = (net.input.type, net.output.type), function or ""
+    try:
+        entry = batch.entry_of(read(text, path, headers), net, MODELS["int32"], function)
+        types, name = (_dtype(entry.x.elem), _dtype(entry.y.elem)), entry.name
+    except NotInSubset as refusal:
+        if not function:
+            raise UsageError(
+                "c.subset",
+                refusal.message,
+                where=refusal.where or path,
+                expected="C in the subset of docs/verifying-c.md, or the name of the function",
+                repair="--function NAME, of type void NAME(const T x[], T y[]) with the network's types",
+            ) from None
+    source, x, y_type = _one_file(text, headers), rows.astype(types[0]), types[1]
     if target in host.HOST_COMPILERS:
-        y = host.run(source, entry.name, inputs, net.sizes[-1], kind, compiler=target, flags=(f"-O{optimize}",))
+        y = host.run(source, name, x, net.sizes[-1], y_type, compiler=target, flags=(f"-O{optimize}",))
     elif target in emulate.TARGETS:
-        y = emulate.run(source, entry.name, inputs, net.sizes[-1], kind, target=target, optimize=optimize)
+        y = emulate.run(source, name, x, net.sizes[-1], y_type, target=target, optimize=optimize)
     else:
         known = ", ".join([*host.HOST_COMPILERS, *emulate.TARGETS])
         raise UsageError("usage.target", f"no target {target!r}", expected=f"one of {known}")
@@ -222,7 +248,7 @@ def _cost(arguments: argparse.Namespace) -> int:
     from intnn import emit
     from intnn.targets import cost as costs
 
-    budget = costs.Budget.parse(arguments.budget) if arguments.budget else None
+    budget = costs.Budget.parse(arguments.budget) if arguments.budget is not None else None
     net = files.read_model(arguments.model, arguments.profile)
     try:
         source = emit.emit_c(net, "net", size=arguments.size)

@@ -262,3 +262,58 @@ void run(const int8_t *x, int8_t *y)
 }
 """,
 }
+
+_FINISHED = "h[o] = finish(acc, 901, 17, -128);"
+_ROUNDED = "asr(acc * 901 + 65536, 17) - 128"
+_SECOND_SUM = "for (i = 0; i < 5; i++) acc += (int32_t)w1[o][i] * (h[i] + 128);"
+
+
+def varied(*changes: tuple[str, str]) -> str:
+    """The plain loops with each text replaced by the other."""
+    text = SOURCES["plain loops"]
+    for before, after in changes:
+        assert before in text
+        text = text.replace(before, after)
+    return text
+
+
+SOURCES |= {
+    "stores in branches": varied(
+        (
+            _FINISHED,
+            f"{{ int32_t v = {_ROUNDED}; "
+            "if (v < -128) h[o] = -128; else if (v > 127) h[o] = 127; else h[o] = (int8_t)v; }",
+        )
+    ),
+    "stores through a pointer, and returns": varied(
+        (
+            "void run",
+            f"static void put(int32_t acc, int8_t *t) {{ int32_t v = {_ROUNDED}; "
+            "if (v < -128) { *t = -128; return; } "
+            "if (v > 127) { *t = 127; return; } *t = (int8_t)v; }\nvoid run",
+        ),
+        (_FINISHED, "put(acc, &h[o]);"),
+    ),
+    "saturation in a loop of its own": varied(
+        ("int8_t h[5];", "int32_t h[5];"),
+        (
+            _FINISHED + "\n    }",
+            f"h[o] = {_ROUNDED};\n    }}\n"
+            "    for (o = 0; o < 5; o++) { if (h[o] < -128) h[o] = -128; if (h[o] > 127) h[o] = 127; }",
+        ),
+    ),
+    "tables that are not static": varied(("static const", "const")),
+    "a static buffer in the function": varied(("    int8_t h[5];", "    static int8_t h[5];")),
+    "activations in variables": varied(
+        ("    int8_t h[5];", "    int32_t h0, h1, h2, h3, h4;\n    int32_t a;"),
+        (
+            PLAIN[PLAIN.index("    for (o = 0; o < 5") : PLAIN.index("    for (o = 0; o < 3")],
+            "".join(
+                f"    a = b0[{o}];\n    for (i = 0; i < 6; i++) a += (int32_t)w0[{o}][i] * (x[i] - 3);\n"
+                f"    h{o} = finish(a, 901, 17, -128) + 128;\n"
+                for o in range(5)
+            ),
+        ),
+        (_SECOND_SUM, "acc += w1[o][0] * h0 + w1[o][1] * h1 + w1[o][2] * h2 + w1[o][3] * h3 + w1[o][4] * h4;"),
+    ),
+}

@@ -118,7 +118,7 @@ def test_import_and_profiles(folder: Path, capsys: pytest.CaptureFixture[str]) -
 def test_demo_and_golden(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = call("demo", capsys)
     assert (code, err) == (0, "")
-    assert len(out.splitlines()) <= 24
+    assert len(out.splitlines()) <= 30
     code, out, err = call("golden --check", capsys)
     assert (code, err) == (0, "")
 

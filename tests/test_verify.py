@@ -83,10 +83,10 @@ WRONG: dict[str, tuple[str, str, str]] = {
     "the lower bound": ("if (v < -128) v = -128;", "if (v < -127) v = -127;", "layer 0, neuron"),
     "no saturation": ("if (v > 127) v = 127;", "", "conversion"),
     "the zero point": ("(h[i] + 128)", "(h[i] + 127)", "layer 1, neuron"),
-    "16-bit int": ("int32_t acc = b0[o];", "int acc = (int)b0[o];", "conversion to a 16-bit"),
+    "16-bit int": ("int32_t acc = b0[o];", "int acc = (int)b0[o];", "conversion to int16"),
     "1 << n": ("(int32_t)1 <<", "1 <<", "a 16-bit value shifted by 16"),
     "a plain shift": ("x < 0 ? ~(~x >> s) : x >> s", "x >> s", "implementation-defined"),
-    "a loop too long": ("i < 6", "i <= 6", "element 6 of 6"),
+    "a loop too long": ("i < 6", "i <= 6", "element 6 of the 6 of a row of w0"),
     "a loop too short": ("i < 5; i++) acc", "i < 4; i++) acc", "layer 1: no neuron weighs"),
     "an output left out": ("o < 3", "o < 2", "output 2 is not written"),
     "a stale output": ("y[o] = finish", "y[o > 1 ? 1 : o] = finish", "output 1"),
@@ -158,7 +158,8 @@ def test_functions_and_headers() -> None:
     two = RIGHT + "void other(const int8_t *x, int8_t *y) { y[0] = x[0]; }\n"
     assert "other, run" in verify_c(two, NETWORK).reason or "run, other" in verify_c(two, NETWORK).reason
     assert verify_c(two, NETWORK, function="run").proved
-    assert "no function nothing" in verify_c(two, NETWORK, function="nothing").reason
+    with pytest.raises(intnn.IntnnError, match="no function 'nothing'"):
+        verify_c(two, NETWORK, function="nothing")
     parts = intnn.emit.emit_files(NETWORK, "pose")
     assert verify_c(parts["pose.c"], NETWORK, headers={"pose.h": parts["pose.h"]}).proved
     missing = verify_c(parts["pose.c"], NETWORK)

@@ -13,6 +13,7 @@ from intnn.ccheck.lanes import Batch, Lanes, lanes
 from intnn.ccheck.scope import Function, Ref
 from intnn.ccheck.source import NotInSubset, Source, deep
 from intnn.ccheck.values import UNSET, Block, Pointer, Trap, Value
+from intnn.errors import UsageError
 from intnn.model import Network
 
 Int64 = npt.NDArray[np.int64]
@@ -35,13 +36,18 @@ class Entry(NamedTuple):
 
 
 def find_entry(program: Program[Any], net: Network, name: str | None) -> Entry:
-    """The function ``name``, or the only one that is not static. Raises :class:`NotInSubset`."""
+    """The function ``name``, or the only one that is not static.
+
+    Raises :class:`NotInSubset`; :class:`UsageError` ``usage.option`` where there is no function ``name``.
+    """
     public = [f for f in program.functions.values() if not f.static and f.call is not None]
-    chosen = [f for f in program.functions.values() if f.name == name and f.call is not None] if name else public
+    chosen = (
+        [f for f in program.functions.values() if f.name == name and f.call is not None] if name is not None else public
+    )
     if len(chosen) != 1:
         found = ", ".join(f.name for f in public) or "none"
-        if name:
-            raise NotInSubset(f"there is no function {name}; not static are: {found}")
+        if name is not None:
+            raise UsageError("usage.option", f"the C has no function {name!r}", expected=f"one of: {found}")
         raise NotInSubset(f"which function computes the network? Not static are: {found}; choose with --function")
     function = chosen[0]
     match function:
@@ -52,7 +58,7 @@ def find_entry(program: Program[Any], net: Network, name: str | None) -> Entry:
     for ref, activation, what in ((x, net.input, "input"), (y, net.output, "output")):
         if not (ref.elem.low <= activation.min and activation.max <= ref.elem.high):
             held = f"[{activation.min}, {activation.max}]"
-            raise NotInSubset(f"{function.name}: a {ref.elem} cannot hold the network's {what}, {held}")
+            raise NotInSubset(f"{function.name}: {ref.elem} cannot hold the network's {what}, {held}")
     return Entry(function.name, x, y)
 
 

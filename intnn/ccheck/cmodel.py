@@ -24,7 +24,7 @@ class IntType(NamedTuple):
         return self.low <= other.low and other.high <= self.high
 
     def __str__(self) -> str:
-        return f"{'' if self.signed else 'unsigned '}{self.bits}-bit integer"
+        return f"{'' if self.signed else 'u'}int{self.bits}"
 
 
 class DataModel(NamedTuple):

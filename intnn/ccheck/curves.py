@@ -115,6 +115,16 @@ class Curves(Forms):
                 pieces.append((low, high, g))
         return curve(pieces)
 
+    def smoothed(self, a: Curve) -> Curve:
+        """``a`` with single points joined to the piece before or after that goes through them."""
+        pieces = list(a.pieces)
+        for i, (low, high, f) in enumerate(pieces):
+            for j in (i - 1, i + 1) if low == high else ():
+                if 0 <= j < len(pieces) and self.evaluate(pieces[j][2], low) == self.evaluate(f, low):
+                    pieces[i] = (low, high, pieces[j][2])
+                    break
+        return curve(pieces)
+
     def modulo(self, a: Curve, bits: int) -> Curve:
         """``a`` modulo 2^bits; where few multiples are taken off, one piece for each."""
         pieces: list[Piece] = []

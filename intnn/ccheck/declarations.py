@@ -90,9 +90,9 @@ class Declarations(Expressions):
             raise self.refuse(f"{node.name}: a pointer at file scope", node)
         const = "const" in base(node.type).quals
         if not const and (node.init is not None or type(node.type).__name__ != "ArrayDecl"):
-            raise self.refuse(f"{node.name}: a variable at file scope that is not const", node)
-        if "static" not in node.storage:
-            raise self.refuse(f"{node.name}: an object at file scope that is not static", node)
+            raise self.refuse(f"{node.name}: a variable that is static, or at file scope, and not const", node)
+        if "static" not in node.storage and (node.storage or not const):
+            raise self.refuse(f"{node.name}: an object at file scope that is neither static nor const", node)
         if type(node.type).__name__ == "TypeDecl":
             t = self.type_of(node.type)
             assert isinstance(t, IntType)
@@ -100,7 +100,7 @@ class Declarations(Expressions):
                 raise self.refuse(f"{node.name}: a constant without a value", node)
             value = self.number(node.init)
             if not t.low <= value <= t.high:
-                raise self.refuse(f"{node.name}: {value} in a {t}", node)
+                raise self.refuse(f"{node.name}: {value} in {t}", node)
             self.bind(node.name, Symbol(t, number=value, const=True), node)
             return
         block, t, dims = self.array(node)
@@ -141,7 +141,7 @@ class Declarations(Expressions):
         if flat or len(dims) == 1:
             for value in values:
                 if not isinstance(value, int) or not t.low <= value <= t.high:
-                    raise self.refuse(f"{node.name}: {str(value)[:40]} in a {t}", node)
+                    raise self.refuse(f"{node.name}: {str(value)[:40]} in {t}", node)
             cells = list(values)
         else:
             for row in values:

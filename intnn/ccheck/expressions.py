@@ -25,7 +25,7 @@ from intnn.ccheck.closures import (
 from intnn.ccheck.cmodel import LIMITS, DataModel, IntType
 from intnn.ccheck.scope import Frame, Function, Ref, Run, Scope, Type, where
 from intnn.ccheck.source import NotInSubset
-from intnn.ccheck.values import UNSET, Domain, Pointer, Trap, Value
+from intnn.ccheck.values import UNSET, Domain, Pointer, Trap, Value, extent
 
 
 class Expressions(ABC):
@@ -99,9 +99,9 @@ class Expressions(ABC):
                     return value
                 if not signed:
                     return value % (high + 1)
-                raise Trap(f"conversion of {value} to a {target}", place)
+                raise Trap(f"conversion of {value} to {target}", place)
             if signed:
-                return domain.fit(value, low, high, f"conversion to a {target}", place)
+                return domain.fit(value, low, high, f"conversion to {target}", place)
             return domain.modulo(value, bits)
 
         return convert
@@ -117,9 +117,9 @@ class Expressions(ABC):
                     return value
                 if not signed:
                     return value % (high + 1)
-                raise Trap(f"overflow of {what}: {value} in a {t}", place)
+                raise Trap(f"overflow of {what}: {value} in {t}", place)
             if signed:
-                return domain.fit(value, low, high, f"overflow of {what} in a {t}", place)
+                return domain.fit(value, low, high, f"overflow of {what} in {t}", place)
             return domain.modulo(value, bits)
 
         return check
@@ -189,7 +189,7 @@ class Expressions(ABC):
                 raise NotInSubset("an array index that depends on the input", place)
             at = p.index + i * stride
             if not (p.low <= at and at + stride <= p.high):
-                raise Trap(f"access to element {at - p.low} of {p.high - p.low} of {p.block.name}", place)
+                raise Trap(f"access to element {at - p.low} of {extent(p)}", place)
             return Pointer(p.block, at, at, at + stride) if t.dims else Pointer(p.block, at, p.low, p.high)
 
         return step, t
@@ -210,7 +210,8 @@ class Expressions(ABC):
                 return value
             if value is UNSET:
                 raise Trap(f"read of element {p.index} of {p.block.name}, which is uninitialised", place)
-            return domain.read(value, place)
+            value = p.block.cells[p.index] = domain.stored(domain.read(value, place))  # also of what branches put there
+            return value
 
         return load, t.elem
 
@@ -287,7 +288,7 @@ class Expressions(ABC):
                 raise NotInSubset("a pointer that depends on the input", place)
             at = p.index + n * stride
             if not p.low <= at <= p.high:
-                raise Trap(f"a pointer to element {at - p.low} of {p.high - p.low} of {p.block.name}", place)
+                raise Trap(f"a pointer to element {at - p.low} of {extent(p)}", place)
             return Pointer(p.block, at, p.low, p.high)
 
         return move
@@ -364,7 +365,7 @@ class Expressions(ABC):
             value, mask = (b, a) if type(a) is int else (a, b)
             if op == "&" and type(mask) is int and mask >= 0 and mask & (mask + 1) == 0:
                 return domain.modulo(value, mask.bit_length())
-            raise NotInSubset(f"{op} on a value that depends on the input, but for & with 2^k - 1", place)
+            raise NotInSubset(f"{op} on a value that depends on the input, other than & with 2^k - 1", place)
 
         return run
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from intnn.ccheck.cmodel import MODELS
 from intnn.ccheck.verify import PROVED, UNPROVED, UNSUPPORTED, WRONG, Verdict
+from intnn.errors import UsageError
 from intnn.model import Network
 from intnn.version import SPEC_VERSION
 
@@ -32,7 +33,7 @@ def text(verdict: Verdict, path: str, model: str, net: Network) -> str:
     }
     lines = [f"{path}: {head[verdict.status]}"]
     if verdict.model:
-        done = f"; proved on {', '.join(verdict.models)}" if verdict.models else ""
+        done = f"; on {', '.join(verdict.models)} it is proved" if verdict.models else ""
         lines.append(f"  on           {verdict.model}{done}")
     lines.append(f"  because      {f'{verdict.where}: ' if verdict.where else ''}{verdict.reason}")
     if verdict.counterexample is not None:
@@ -43,11 +44,48 @@ def text(verdict: Verdict, path: str, model: str, net: Network) -> str:
     return "\n".join(lines)
 
 
-def document(verdict: Verdict) -> dict[str, Any]:
+HINTS = {
+    "shifted right (impl": "x < 0 ? ~(~x >> s) : x >> s is the same shift, and compilers make one instruction of it",
+    "long ": "use int32_t: long has 64 bits on LP64; or --int-bits 16",
+}
+"""Repairs, by a part of the reason."""
+
+
+def document(verdict: Verdict, path: str, model: str) -> dict[str, Any]:
     """The verdict as plain data."""
     found = verdict.counterexample
-    fields = {name: value for name, value in vars(verdict).items() if name != "counterexample"}
-    return {**fields, "models": list(verdict.models), "counterexample": vars(found) if found is not None else None}
+    return {
+        "file": path,
+        "model": model,
+        "status": verdict.status,
+        "code": verdict.code,
+        "function": verdict.function,
+        "proved_on": list(verdict.models),
+        "failed_on": verdict.model,
+        "where": verdict.where,
+        "reason": verdict.reason,
+        "counterexample": vars(found) if found is not None else None,
+    }
+
+
+def error(verdict: Verdict, path: str) -> UsageError:
+    """A verdict other than "proved" as an error with its repair."""
+    expected, repair = {
+        WRONG: ("", ""),
+        UNPROVED: (
+            "C that can be followed to the specification's activations",
+            "compute and store each in one place",
+        ),
+        UNSUPPORTED: ("C in the subset of docs/verifying-c.md", "write it in the subset, or test it with run --target"),
+    }[verdict.status]
+    for kind, hint in HINTS.items():
+        if kind in verdict.reason:
+            repair = hint
+            break
+    else:
+        if verdict.model == "int16" and verdict.models:
+            repair = "use int32_t before it overflows; if no target has a 16-bit int, --int-bits 32"
+    return UsageError(verdict.code, verdict.reason, where=verdict.where or path, expected=expected, repair=repair)
 
 
 def brief(values: list[int]) -> str:

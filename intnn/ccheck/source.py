@@ -119,10 +119,12 @@ def _read(text: str, name: str, headers: Mapping[str, str] | None) -> Source:
     body = _NUMBERS.sub(take, body)
     prelude = "".join(f"typedef int {type_};" for type_ in FIXED)
     try:
-        tree = c_parser.CParser().parse(f"{prelude}\n{body}", name)
+        parser = c_parser.CParser()
+        tree = parser.parse(f"{prelude}\n{body}", name)
     except c_parser.ParseError as error:
         place, _, message = str(error).partition(": ")
-        raise NotInSubset(f"cannot be parsed: {message}", ":".join(place.split(":")[:2])) from None
+        line = place.split(":")[1:2] or [str(getattr(parser.clex, "_lineno", ""))]  # it knows, and does not always say
+        raise NotInSubset(f"cannot be parsed: {message}", f"{place.split(':')[0]}:{line[0]}") from None
     tree.ext = tree.ext[len(FIXED) :]
     return Source(tree, tables)
 
@@ -160,12 +162,15 @@ class _Reader:
         plain = _COMMENT.sub(lambda m: " " + "\n" * m[0].count("\n"), text)
         if bad := re.search(r"[^\t\n\r\x20-\x7e]|\\|\?\?[=/'()!<>-]|%:|<%|%>|<:|:>|" + TABLE, plain):
             self._refuse(f"{bad[0]!r} outside a comment", name, plain.count("\n", 0, bad.start()) + 1)
+        if "/*" in plain:
+            self._refuse("a comment that does not end", name, plain.count("\n", 0, plain.index("/*")) + 1)
         lines = [f'#line 1 "{name}"']
         self.known |= _guard(plain)
         active = [True]  # one entry a nested #if; text is kept where all are true
         for number, line in enumerate(plain.splitlines(), 1):
             if re.search(r"[\"']", line) and not _QUOTED.fullmatch(line):
-                self._refuse("a string or character constant", name, number)
+                words = [word for word in _WORD.findall(line) if word in _REFUSED or re.match("_[_A-Z]", word)]
+                self._refuse(words[0] if words else f"{line.strip()[:60]}: text in quotes", name, number)
             directive = _DIRECTIVE.fullmatch(line)
             if directive:
                 extra = self._directive(directive[1], directive[2].strip(), active, name, number, depth)
@@ -201,7 +206,7 @@ class _Reader:
             case "include" if rest[:1] + rest[-1:] == '""' and rest[1:-1] in self.headers and depth < _DEPTH:
                 return self.expand(self.headers[rest[1:-1]], rest[1:-1], depth + 1)
             case "include":
-                self._refuse(f"#include {rest}: only <stdint.h> and headers beside the file are read", name, number)
+                self._refuse(f"#include {rest}: neither <stdint.h> nor a header beside the file", name, number)
             case "define" if match := re.fullmatch(r"([A-Za-z_]\w*)(?:\s+(.*))?", rest):
                 kept = re.match("_|.*_t$", match[1]) or _STDINT.match(match[1])
                 known = self.macros.get(match[1], match[2] or "") != (match[2] or "")

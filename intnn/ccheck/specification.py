@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from intnn.ccheck import forms
-from intnn.ccheck.curves import Curve, Curves, curve, restricted
+from intnn.ccheck.curves import Curve, Curves, Undecided, curve, restricted
 from intnn.ccheck.symbols import Bent, Doubt, Root, Sum, Symbols, Variable
 from intnn.model import Q31, Activation, Dense, Fixed, Network
 
@@ -90,18 +90,38 @@ class Specification:
         self.activations[neuron] = known
         return known
 
-    def _find(self, root: Root, output: Curve) -> Sum | int | None:
-        """The activation that ``output`` is, up to a constant; ``None`` if it is none."""
-        curves, low = self.symbols.curves, root.low
+    def _find(self, root: Root, value: Curve) -> Sum | int | None:
+        """``value`` as a multiple of an activation plus a constant; ``None`` if it is none that is known."""
         for neuron in self.neurons.get(root, []):
-            shift = _known(curves, output, low) - _known(curves, neuron.output, low)
-            if curves.differs(curves.offset(neuron.output, shift), output) is None:
+            factor, rest = self._ratio(neuron, value)
+            try:
+                same = factor and self.symbols.curves.differs(self._scaled(neuron, factor, rest), value) is None
+            except Undecided:
+                continue
+            if same:
                 known = self.activations[neuron]
-                return known + shift if isinstance(known, int) else self.symbols.add(known, shift)
+                if isinstance(known, int):
+                    return factor * known + rest
+                sum_: Sum = self.symbols.add(self.symbols.multiply(known, factor), rest)
+                return sum_
         return None
 
+    def _ratio(self, neuron: Neuron, value: Curve) -> tuple[int, int]:
+        """Factor and rest such that, if at all, ``value = factor * output + rest``; factor 0 if there is none."""
+        curves, root = self.symbols.curves, neuron.root
+        a, b = (_known(curves, neuron.output, u) for u in (root.low, root.high))  # which differ: it is no constant
+        v, w = (_known(curves, value, u) for u in (root.low, root.high))
+        if a == b or (w - v) % (b - a):
+            return 0, 0
+        factor = (w - v) // (b - a)
+        return factor, v - factor * a
+
+    def _scaled(self, neuron: Neuron, factor: int, rest: int) -> Curve:
+        curves = self.symbols.curves
+        return curves.offset(curves.scale(neuron.output, factor), rest)
+
     def cut(self, value: Bent) -> Sum:
-        """The activation that a bent value is, plus a constant. Raises :class:`Doubt`, naming the nearest neuron."""
+        """``value`` as a multiple of an activation plus a constant; :class:`Doubt`, naming the nearest neuron."""
         root, curves = value.root, self.symbols.curves
         if value.curve.spans != ((root.low, root.high),):
             raise Doubt("a value that is not computed for every input")
@@ -115,9 +135,12 @@ class Specification:
         points = np.linspace(root.low, root.high, 33).astype(np.int64).tolist()
         shifts = [_known(curves, value.curve, u) - _known(curves, neuron.output, u) for u in points]
         shift = max(shifts, key=shifts.count)  # C may keep activations with an offset: the one that fits most
-        u = curves.differs(curves.offset(neuron.output, shift), value.curve)
-        assert u is not None  # or _find would have found it
         place = f"layer {neuron.layer}, neuron {neuron.index}"
+        try:
+            u = curves.differs(self._scaled(neuron, 1, shift), value.curve)
+        except Undecided as error:
+            raise Doubt(f"{place}: {error}", root=root) from None
+        assert u is not None  # or _find would have found it
         ours, theirs = _known(curves, neuron.output, u), _known(curves, value.curve, u)
         acc = neuron.factor * u + neuron.const
         kept = f" (kept as {theirs})" if shift else ""

@@ -7,7 +7,7 @@ from math import prod
 from typing import Any
 
 from intnn.ccheck.cmodel import IntType
-from intnn.ccheck.declarations import Declarations, base
+from intnn.ccheck.declarations import Declarations
 from intnn.ccheck.scope import Frame, Ref, Type, where
 from intnn.ccheck.source import NotInSubset
 from intnn.ccheck.values import UNSET, Block, Pointer, Value
@@ -15,7 +15,7 @@ from intnn.ccheck.values import UNSET, Block, Pointer, Value
 NEXT, BREAK, CONTINUE, RETURN = None, "break", "continue", "return"
 Execute = Callable[[Frame], str | None]
 
-STEPS = 1 << 23
+STEPS = 1 << 21
 """How many loop iterations a call may take: more is taken for a loop without end."""
 
 
@@ -76,8 +76,6 @@ class Statements(Declarations):
 
     def _declaration(self, node: Any) -> Execute:
         if "static" in node.storage:
-            if "const" not in base(node.type).quals:
-                raise self.refuse(f"{node.name}: static in a function and not const", node)
             self.object(node)
             return _nothing
         if node.storage or type(node.type).__name__ not in ("TypeDecl", "PtrDecl", "ArrayDecl"):
@@ -167,11 +165,13 @@ class Statements(Declarations):
             symbol = self.scope.find(node.name)
             if symbol is None or symbol.slot < 0 or symbol.const:
                 raise self.refuse(f"an assignment to {node.name}", place)
-            slot = symbol.slot
+            slot, line = symbol.slot, where(place)
 
             def assign(frame: Frame, value: Value) -> None:
                 path = domain.path
                 if path is not None and path is not frame[slot + len(frame) // 2]:
+                    if type(value) is Pointer:
+                        raise NotInSubset("a pointer that depends on the input", line)
                     value = domain.overlay(value, frame[slot])
                 frame[slot] = value
 
@@ -208,7 +208,7 @@ class Statements(Declarations):
                 domain.path = path
                 end = branch(frame)
                 if end in (BREAK, CONTINUE):
-                    raise NotInSubset("a loop left by a condition that depends on the input", place)
+                    raise NotInSubset("break or continue on a condition that depends on the input", place)
                 if end is RETURN:
                     left = True
                 else:

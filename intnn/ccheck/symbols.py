@@ -226,6 +226,9 @@ class Symbols(Domain):
             return Sum(b.log, b.count, b.const + a, b.low + a, b.high + a)
         if a.count < b.count:
             a, b = b, a
+        if a.count > 4 * self._variables + 1024:  # the same variables over and over
+            terms = [(c, v) for v, c in a.collected().items()]
+            a = Sum(terms, len(terms), a.const, a.low, a.high)
         log = a.log if len(a.log) == a.count else a.log[: a.count]
         log.extend(b.log[: b.count])
         return Sum(log, a.count + b.count, a.const + b.const, a.low + b.low, a.high + b.high)
@@ -354,7 +357,8 @@ class Symbols(Domain):
         parts = [(self._over(new, path.root), path.spans)]
         if old is not UNSET:
             parts.append((self._over(old, path.root), outside))
-        return Bent(path.root, curve(p for c, spans in parts for p in restricted(c, spans).pieces))
+        pieces = curve(p for c, spans in parts for p in restricted(c, spans).pieces)
+        return Bent(path.root, self.curves.smoothed(pieces))
 
     def _over(self, value: Value, root: Root) -> Curve:
         """``value`` as a curve over ``root``."""

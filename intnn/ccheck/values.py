@@ -58,6 +58,12 @@ class Pointer:
         self.high = high
 
 
+def extent(p: Pointer) -> str:
+    """What a pointer may reach, in words."""
+    row = "" if p.high - p.low == len(p.block.cells) else "a row of "
+    return f"the {p.high - p.low} of {row}{p.block.name}"
+
+
 class Domain(ABC):
     """Arithmetic on values that depend on the input, over unbounded integers; operands may also be ints.
 

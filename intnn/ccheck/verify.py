@@ -96,20 +96,26 @@ def verify_c(
         return Verdict(UNSUPPORTED, where=refusal.where, reason=refusal.message)
     entry = None
     proved: list[str] = []
+    failed: tuple[DataModel, Doubt | Trap] | None = None
     for model in (MODELS[m] for m in models):
         try:
             with deep(name):
                 program = Program(parsed, model, Symbols())
                 entry = find_entry(program, net, function)
                 # Where long is 64 bits it is refused, so that every expression has its type of the int32 model.
-                if not (model.name == "lp64" and "int32" in proved):
+                if model.name != "lp64" or "int32" not in models:
                     _prove(program, entry, net)
+                elif "int32" not in proved:
+                    continue
         except NotInSubset as refusal:
             named = entry.name if entry else ""
             return Verdict(UNSUPPORTED, named, tuple(proved), model.name, refusal.where, refusal.message)
         except (Doubt, Trap) as failure:
-            return _judge(parsed, net, entry.name if entry else "", model, failure, tuple(proved))
+            failed = failed or (model, failure)  # whether the others can be proved is worth knowing
+            continue
         proved.append(model.name)
+    if failed is not None:
+        return _judge(parsed, net, entry.name if entry else "", *failed, tuple(proved))
     return Verdict(PROVED, entry.name if entry else "", tuple(proved))
 
 

@@ -29,6 +29,13 @@ RESERVED = frozenset(_WORDS.split())
 STDINT = re.compile(r"u?int(_least|_fast)?(8|16|32|64)_t|u?int(ptr|max)_t|U?INT\w*_(MIN|MAX|C)|(PTRDIFF|SIZE)_M(IN|AX)")
 
 
+HEADERS = re.compile(
+    "assert|complex|ctype|errno|fenv|float|inttypes|iso646|limits|locale|math|setjmp|signal|stdarg|stdbool|stddef|stdint"
+    "|stdio|stdlib|string|tgmath|time|wchar|wctype"
+)
+"""What <...> includes."""
+
+
 def check_prefix(prefix: str) -> str:
     """``prefix`` itself; raises :class:`UsageError` ``emit.prefix`` where no name in C should begin with it."""
     wrong = ""
@@ -44,6 +51,8 @@ def check_prefix(prefix: str) -> str:
         wrong = "ends with an underscore, and one is put after it"
     elif prefix in RESERVED:
         wrong = "is a reserved word of C or C++"
+    elif HEADERS.fullmatch(prefix):
+        wrong = "is a header of C: #include would find the wrong one"
     elif STDINT.fullmatch(prefix):
         wrong = "is a name of <stdint.h>"
     if wrong:

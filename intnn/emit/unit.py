@@ -56,9 +56,25 @@ def heading(net: Network, layer: Plan) -> str:
     rule = net.layers[layer.index].requantize
     how = f"q31 {rule.rounding}" if isinstance(rule, Q31) else "fixed"
     return comment(
-        f"Layer {layer.index}: {layer.source.size} inputs, {layer.target.size} neurons, requantized by {how} to",
-        meaning(net.layers[layer.index].output),
+        f"Layer {layer.index}: inputs {layer.source.size}, neurons {layer.target.size}, requantize {how},",
+        f"output {meaning(net.layers[layer.index].output)}",
+        *layout(layer),
     )
+
+
+def layout(layer: Plan) -> list[str]:
+    """How the layer's weights are stored, in words."""
+    if layer.kernel == "plain":
+        return ["weights row by row"]
+    n = layer.inputs
+    added = (
+        f"; {n} inputs and {layer.neurons} neurons with weights of zero"
+        if layer.weights.size < n * layer.neurons
+        else ""
+    )
+    return [
+        f"weights plus 128, two neurons in turn: that of neuron o for input i is [(o / 2 * {n} + i) * 2 + o % 2]{added}"
+    ]
 
 
 def run_native(net: Network, prefix: str, layers: list[Plan], families: Families) -> str:

@@ -22,6 +22,11 @@ HOST_COMPILERS = ("gcc", "clang", "zig")
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
 """What emitted C compiles under without a warning."""
 
+SECONDS = 60
+"""How long a batch may take."""
+
+REPAIR = "intnn verify, or a sanitizer, names loops without end and accesses out of bounds"
+
 # Arrays of the exact sizes, so that a sanitizer sees every access beyond them.
 _DRIVER = """
 #include <stdint.h>
@@ -69,11 +74,17 @@ def run(
         (folder / "driver.c").write_text(_DRIVER.format(function=function, **sizes))
         tool.run(*flags, "-c", "model.c", "-o", "model.o", folder=folder)
         tool.run(*sanitizers, "driver.c", "model.o", "-o", "program", folder=folder)
-        done = subprocess.run([folder / "program"], input=np.ascontiguousarray(x).tobytes(), capture_output=True)
+        data = np.ascontiguousarray(x).tobytes()
+        try:
+            done = subprocess.run([folder / "program"], input=data, capture_output=True, timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            found = f"it does not end within {SECONDS} seconds"
+            raise UsageError("target.run", found, where="the compiled function", repair=REPAIR) from None
     said = done.stderr.decode(errors="replace").strip()
     if done.returncode or said:
         found = f"it fails with status {done.returncode}" + (f": {said[:2000]}" if said else "")
-        raise UsageError("target.run", found, where="the compiled function", expected="a function that only computes")
+        expected = "a function that only computes"
+        raise UsageError("target.run", found, where="the compiled function", expected=expected, repair=REPAIR)
     if len(done.stdout) != len(x) * outputs * kind.itemsize:
         raise UsageError("target.run", "it ends the program", where="the compiled function")
     return np.frombuffer(done.stdout, kind).reshape(len(x), outputs).copy()
