@@ -74,9 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "what", metavar="MODEL", help="a model file, a TFLite file with --profile, or a C file with --model"
     )
-    sub.add_argument(
-        "--model", metavar="MODEL", help="the network that the C file is to compute; it runs without a compiler"
-    )
+    sub.add_argument("--model", metavar="MODEL", help="the network whose inputs and outputs the C file has")
     sub.add_argument("--function", metavar="NAME", help="the C function (default: the only one that is not static)")
     sub.add_argument(
         "--target",

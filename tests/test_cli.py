@@ -207,3 +207,19 @@ def test_as_a_program(folder: Path) -> None:
     piped = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
     assert len(piped.stdout.splitlines()) == 1
     assert "Traceback" not in piped.stderr
+
+
+def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted() -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("intnn.__main__.demo", interrupted)
+    assert call("demo", capsys) == (130, "", "")
+
+
+def test_closed_output(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", None)
+        code = main(["demo"])
+    assert code == 2
+    assert capsys.readouterr().err.startswith("error[file.write]: standard output: it is closed")
