@@ -25,6 +25,9 @@ TABLE = 1 << 22
 SHORT = 1 << 12
 """The longest piece that is split wherever a condition changes its mind."""
 
+EDGES = 1 << 10
+"""How often it may change it."""
+
 TRIES = 100
 """How many pieces are looked at for that."""
 
@@ -63,13 +66,9 @@ def curve(pieces: Iterable[Piece]) -> Curve:
 
 
 def restricted(c: Curve, spans: Iterable[Span]) -> Curve:
-    """``c`` on ``spans`` only."""
-    return curve(
-        (max(low, a), min(high, b), form)
-        for a, b in spans
-        for low, high, form in c.pieces
-        if max(low, a) <= min(high, b)
-    )
+    """``c`` on ``spans`` only; these are in order and do not overlap."""
+    mask = Curve(tuple((low, high, forms.constant(0)) for low, high in spans))
+    return curve((low, high, form) for low, high, form, _ in together(c, mask))
 
 
 def together(a: Curve, b: Curve) -> Iterator[tuple[int, int, Form, Form]]:
@@ -256,7 +255,7 @@ class Curves(Forms):
                 yield end + 1, high, not first
             return
         # Halve until the bounds decide: where f strays little from a line, that leaves little to look at.
-        todo, tries = [(low, high)], TRIES
+        todo, tries, edges = [(low, high)], TRIES, 0
         while todo:
             low, high = todo.pop()
             least, most = self.bounds(f, low, high)
@@ -266,6 +265,9 @@ class Curves(Forms):
             elif high - low <= SHORT:
                 truth = self._table(f, low, high) > 0
                 starts = [0, *(np.flatnonzero(truth[1:] != truth[:-1]) + 1).tolist(), len(truth)]
+                edges += len(starts)
+                if edges > EDGES:
+                    raise Undecided("a condition that changes its mind too often")
                 for a, b in pairwise(starts):
                     yield low + a, low + b - 1, bool(truth[a])
             elif tries <= 0:

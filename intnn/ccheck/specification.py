@@ -109,9 +109,11 @@ class Specification:
     def _ratio(self, neuron: Neuron, value: Curve) -> tuple[int, int]:
         """Factor and rest such that, if at all, ``value = factor * output + rest``; factor 0 if there is none."""
         curves, root = self.symbols.curves, neuron.root
-        a, b = (_known(curves, neuron.output, u) for u in (root.low, root.high))  # which differ: it is no constant
+        a, b = (_known(curves, neuron.output, u) for u in (root.low, root.high))
         v, w = (_known(curves, value, u) for u in (root.low, root.high))
-        if a == b or (w - v) % (b - a):
+        if a == b:  # a constant, since outputs never fall
+            return 1, v - a
+        if (w - v) % (b - a):
             return 0, 0
         factor = (w - v) // (b - a)
         return factor, v - factor * a
@@ -120,14 +122,14 @@ class Specification:
         curves = self.symbols.curves
         return curves.offset(curves.scale(neuron.output, factor), rest)
 
-    def cut(self, value: Bent) -> Sum:
+    def cut(self, value: Bent) -> Sum | int:
         """``value`` as a multiple of an activation plus a constant; :class:`Doubt`, naming the nearest neuron."""
         root, curves = value.root, self.symbols.curves
         if value.curve.spans != ((root.low, root.high),):
             raise Doubt("a value that is not computed for every input")
         found = self._find(root, value.curve)
         if found is not None:
-            return found  # type: ignore[return-value]  # constants are never bent
+            return found
         neurons = self.neurons.get(root)
         if not neurons:
             raise Doubt(self._nearest(root), root=root)

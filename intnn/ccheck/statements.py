@@ -229,6 +229,8 @@ class Statements(Declarations):
             self._one_side_effect(condition)
         test = self.integer(condition)[0] if condition is not None else (lambda frame: 1)
         body, place = self._statement(node.stmt), where(node)
+        if not _may_end(node):
+            raise self.refuse("a loop without end: nothing in it changes its condition or leaves it", node)
 
         def execute(frame: Frame) -> str | None:
             check = first
@@ -290,6 +292,30 @@ class Statements(Declarations):
         for name in changed:
             if names.count(name) > 1:
                 raise self.refuse(f"{name} is changed and used in one expression", node)
+
+
+def _may_end(loop: Any) -> bool:
+    """Whether a loop's body or step changes a name of its condition, or leaves it."""
+    named: set[str] = set()
+    changed: set[str] = set()
+    leaves = False
+
+    def visit(part: Any, condition: bool) -> None:
+        nonlocal leaves
+        kind = type(part).__name__
+        leaves |= kind in ("Break", "Return") or (condition and kind in ("ArrayRef", "FuncCall"))  # not looked into
+        if kind == "ID" and condition:
+            named.add(part.name)
+        if kind == "Assignment" or (kind == "UnaryOp" and part.op in ("p++", "p--", "++", "--")):
+            target = part.lvalue if kind == "Assignment" else part.expr
+            while hasattr(target, "subscript") or hasattr(target, "expr"):
+                target = target.name if hasattr(target, "subscript") else target.expr
+            changed.add(getattr(target, "name", ""))
+        for name, child in part.children():
+            visit(child, condition or (part is loop and name == "cond"))
+
+    visit(loop, False)
+    return leaves or bool(named & changed)
 
 
 def _operators(node: Any) -> str:

@@ -118,7 +118,7 @@ class Symbols(Domain):
     def __init__(self) -> None:
         self.path = None
         self.curves = Curves()
-        self.cut: Callable[[Bent], Sum] | None = None
+        self.cut: Callable[[Bent], Sum | int] | None = None
         self._roots: dict[tuple[tuple[int, int], ...], Root] = {}
         self._variables = 0
         self._suspects: dict[Root, Doubt] = {}

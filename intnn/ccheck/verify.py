@@ -97,7 +97,7 @@ def verify_c(
     entry = None
     proved: list[str] = []
     failed: tuple[DataModel, Doubt | Trap] | None = None
-    for model in (MODELS[m] for m in models):
+    for model in (m for m in MODELS.values() if m.name in models):  # int32 before lp64
         try:
             with deep(name):
                 program = Program(parsed, model, Symbols())
