@@ -312,7 +312,8 @@ def _may_end(loop: Any) -> bool:
                 target = target.name if hasattr(target, "subscript") else target.expr
             changed.add(getattr(target, "name", ""))
         for name, child in part.children():
-            visit(child, condition or (part is loop and name == "cond"))
+            if not (part is loop and name == "init"):  # which runs once
+                visit(child, condition or (part is loop and name == "cond"))
 
     visit(loop, False)
     return leaves or bool(named & changed)
