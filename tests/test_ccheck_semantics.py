@@ -124,7 +124,12 @@ VALUES = [  # a function of int32_t x (or its parameter list and body), and what
     ("{ int32_t v; if (x > 0) v = x; return v; }", [1, None, 7]),
     ("{ int32_t v[2]; if (x > 0) v[1] = x; return v[1]; }", [1, None, 7]),
     ("{ if (x > 0) return x; }", [1, None, 7]),
+    ("{ int32_t v; if (x > 0) { v = x; x = v + 1; } return x; }", [2, -5, 8]),
+    ("{ int32_t v; if (x > 0) v = x; if (x > 5) v = 3; return v; }", [1, None, 3]),
     ("{ { int32_t x = x; return x; } }", [None, None, None]),
+    ("{ if (x > 0) { if (x > 5) return 9; x = 3; } else { if (x > -3) return 8; x = 4; } x++; return x; }", [4, 5, 9]),
+    ("{ return (x > 0 && x < 5) * 10 + (x > 0 || x < -9); }", [11, 0, 1]),
+    ("{ for (int i = 0; i < 4; i++) { if (i == 1) continue; if (i == 3) break; x += i; } return x; }", [3, -3, 9]),
     (
         "{ int32_t a[2] = {3, 4}, s = 0; const int32_t *e = &a[2];"
         " for (int32_t *p = a; p != e; p++) s += *p; return s; }",
@@ -148,6 +153,8 @@ VALUES = [  # a function of int32_t x (or its parameter list and body), and what
     ("{ do { x += 1; if (x == 5) continue; if (x > 6) return 0; } while (0); return x; }", [2, -4, 0]),
     ("{ x = (x < 0 ? ~(~x >> 1) : x >> 1); return x; }", [0, -3, 3]),
     ("{ return x >> 1; }", [0, None, 3]),
+    ("{ return (uint32_t)x >> 31; }", [0, 1, 0]),
+    ("{ return (uint32_t)x >> 32; }", [None, None, None]),
     ("{ return x << 30; }", [1 << 30, None, None]),
     ("{ return (int8_t)(x * 100); }", [100, None, None]),
     ("{ uint8_t b = 255; b++; return b; }", [0, 0, 0]),
@@ -243,5 +250,31 @@ def test_proved(body: str) -> None:
     assert verify_c(_entry(body), IDENTITY).proved
 
 
+@pytest.mark.parametrize("use", ["u + v * 0", "u + (v & 0)", "u + (v - v)", "u > 0 ? u + 0 * v : u"])
+def test_uninitialised(use: str) -> None:
+    """Read on some path, an uninitialised value is a fault even where nothing comes of it; not read, it is none."""
+    verdict = verify_c(_entry(f"int32_t v; if (u > 0) v = 5; y[0] = (int16_t)({use});"), IDENTITY)
+    assert verdict.proved == ("?" in use)
+    assert verdict.proved or (verdict.counterexample is not None and "uninitialised" in verdict.counterexample.trap)
+
+
+def test_sums_that_start_alike() -> None:
+    net = Network(
+        Activation("int8"), (Dense(np.array([[2, 1]]), np.array([0]), Fixed(0, 0), Activation("int16")),), "y = 2 a + b"
+    )
+    text = "void f(const signed char x[], short y[]) {{ int s = x[0]; int t = s + x[1]; int r = s + x[0]; y[0] = {}; }}"
+    assert verify_c(text.format("(short)(r + x[1])"), net).proved
+    assert verify_c(text.format("(short)(t + x[0])"), net).proved
+    assert verify_c(text.format("(short)(t + x[1])"), net).status == WRONG
+
+
 def _entry(body: str) -> str:
     return f"#include <stdint.h>\nvoid f(const int16_t x[], int16_t y[]) {{\nint32_t u = x[0];\n{body}\n}}\n"
+
+
+@pytest.mark.parametrize("loop", ["for (;;) {}", "do { x = 1; } while (1);", "int32_t i; for (i = 0; i < 3; x++) {}"])
+def test_loops_without_end(loop: str) -> None:
+    """They end here at once, as a fault of the program."""
+    source = read(f"#include <stdint.h>\nint32_t f(int32_t x) {{ {loop} return x; }}")
+    _, traps = call(source, MODELS["int32"], "f", np.array([[1], [2]]))
+    assert [trap.kind.split(":")[0] for trap in traps.values()] == ["a loop without end"] * 2

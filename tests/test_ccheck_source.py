@@ -200,9 +200,7 @@ int v[2]; v[0]++;
 x = !v;
 while (x) {}
 while (x > 0) x--;
-for (;;) {}
 for (int i = 0; i < x; i++) {}
-do {} while (x > 1);
 return;
 else {}
 for (int i = 0; i < 3; i++) { if (x > 0) break; }

@@ -218,3 +218,13 @@ def requantized(rule: Any, acc: int, o: int) -> int:
     value = Oracle().run(name, {"acc": acc, **fields})
     assert isinstance(value, int)
     return value
+
+
+def test_long_has_64_bits_somewhere() -> None:
+    source = RIGHT.replace("int32_t acc = b0[o];", "long acc = b0[o];")
+    assert verify_c(source, NETWORK, models=("int16", "int32")).proved
+    verdict = verify_c(source, NETWORK)
+    assert (verdict.status, verdict.model, verdict.models) == ("not in the subset", "lp64", ("int16", "int32"))
+    assert "long" in verdict.reason
+    suffixed = RIGHT.replace("b0[o];", "b0[o] + 0L;")
+    assert verify_c(suffixed, NETWORK).model == "lp64"

@@ -39,6 +39,18 @@ def scale(f: Form, k: int) -> Form:
     return (f[0] * k, tuple((a, c * k) for a, c in f[1])) if k else (0, ())
 
 
+def _rest(atom: int, c: int, unit: int) -> int:
+    """What of ``c * atom`` stays in a floor: nothing if ``unit`` divides it; of a floor, the 1 or -1 that can merge."""
+    if c % unit == 0:
+        return 0
+    if atom != U and abs(c) > unit:
+        if c % unit == 1:
+            return 1
+        if c < 0 and -c % unit == 1:
+            return -1
+    return c
+
+
 class Forms:
     """The atoms of one proof: numbered as they appear, so that the argument of a floor has smaller numbers."""
 
@@ -53,8 +65,9 @@ class Forms:
         if not terms or s == 0:
             return (const >> s, ()) if s else f
         unit = 1 << s
-        outside: Form = (const >> s, tuple((a, c >> s) for a, c in terms if c % unit == 0))
-        inside: Form = (const % unit, tuple((a, c) for a, c in terms if c % unit))
+        parts = [(a, c, _rest(a, c, unit)) for a, c in terms]
+        outside: Form = (const >> s, tuple((a, (c - r) >> s) for a, c, r in parts if c != r))
+        inside: Form = (const % unit, tuple((a, r) for a, _, r in parts if r))
         if not inside[1]:
             return outside
         common = min((c & -c for _, c in inside[1])).bit_length() - 1  # floor((2^j h + c) / 2^s) loses the factor 2^j

@@ -73,10 +73,12 @@ class NotInSubset(Exception):  # noqa: N818  # a verdict rather than an error
 
 @dataclass
 class Source:
-    """A translation unit: pycparser's tree, and the tables of numbers that were taken out of it."""
+    """A translation unit: pycparser's tree, the tables of numbers that were taken out of it, and whether anything in it
+    may be a ``long``."""
 
     tree: Any
     tables: list[list[Any]] = field(default_factory=list)
+    long: bool = True
 
 
 def read(text: str, name: str = "source.c", headers: Mapping[str, str] | None = None) -> Source:
@@ -126,7 +128,7 @@ def _read(text: str, name: str, headers: Mapping[str, str] | None) -> Source:
         line = place.split(":")[1:2] or [str(getattr(parser.clex, "_lineno", ""))]  # it knows, and does not always say
         raise NotInSubset(f"cannot be parsed: {message}", f"{place.split(':')[0]}:{line[0]}") from None
     tree.ext = tree.ext[len(FIXED) :]
-    return Source(tree, tables)
+    return Source(tree, tables, long=bool(re.search(r"\blong\b|\d\w*[lL]", body)))
 
 
 def _guard(text: str) -> set[str]:
