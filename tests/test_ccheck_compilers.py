@@ -4,7 +4,7 @@ Random functions of the subset are called on random arguments, in lanes here and
 no trap, every compiler at every level gives our value, and the sanitizers are silent; where a sanitizer reports, we
 trap. Conversely, where the first thing we find is an overflow, a shift or an access out of bounds, the sanitizers
 report it. What they cannot see is left out of that direction: implementation-defined shifts and conversions, reads of
-uninitialised values, and pointers that are out of bounds but not followed.
+uninitialised values, pointers that are out of bounds but not followed, and those that step from row to row of a table.
 
 All functions are one translation unit. Its driver runs the calls in a child process, leaves a call at UBSan's trap
 instruction by a long jump, and forks anew where AddressSanitizer ends the child.
@@ -196,7 +196,7 @@ def test_no_trap_without_a_report(calls: Calls, reports: dict[str, npt.NDArray[n
         pytest.skip("clang is not installed")
     reported = np.any([theirs[:, 1] != RETURNED for theirs in reports.values()], axis=0)
     for i, kind in enumerate(calls.kinds):
-        if kind.startswith(SEEN):
+        if kind.startswith(SEEN) and "of a row of" not in kind:
             assert reported[i], f"no report; {calls.of(i)}"
 
 

@@ -354,11 +354,26 @@ class Symbols(Domain):
                 raise Doubt("a condition that changes its mind too often, between different values")
             return old
         outside = _complement(path)
-        parts = [(self._over(new, path.root), path.spans)]
-        if old is not UNSET:
-            parts.append((self._over(old, path.root), outside))
+        try:
+            parts = [(self._over(new, path.root), path.spans)]
+            if old is not UNSET:
+                parts.append((self._over(old, path.root), outside))
+        except Doubt:
+            if old is UNSET:
+                raise
+            return self._changed(self.total(new), self.total(old), path)
         pieces = curve(p for c, spans in parts for p in restricted(c, spans).pieces)
         return Bent(path.root, self.curves.smoothed(pieces))
+
+    def _changed(self, new: Sum | int, old: Sum | int, path: Path) -> Value:
+        """``old`` plus, on ``path``, what ``new`` is more: a sum of many variables may change by a condition on one."""
+        change = self._over(self.add(new, old, -1), path.root)
+        nothing = Curve(((path.root.low, path.root.high, forms.constant(0)),))
+        pieces = [*restricted(change, path.spans).pieces, *restricted(nothing, _complement(path)).pieces]
+        straight = self.straight(Bent(path.root, self.curves.smoothed(curve(pieces))))
+        if straight is None:
+            raise Doubt("a sum that changes, by a condition on one of its terms, in another way than that term")
+        return self.add(old, straight)
 
     def _over(self, value: Value, root: Root) -> Curve:
         """``value`` as a curve over ``root``."""
