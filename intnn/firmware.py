@@ -52,7 +52,9 @@ def add_commands(command: Add, profile_help: str) -> None:
     sub = command("cost", _cost, "flash, RAM and cycles of a network's C on an emulated Cortex-M0")
     sub.add_argument("model", help="a model file, or a TFLite file together with --profile")
     sub.add_argument("--target", default="cortex-m0", help="cortex-m0 (default) or cortex-m0plus")
-    sub.add_argument("-O", dest="optimize", metavar="LEVEL", help="s, 1, 2 or 3 (default: the compiler's best)")
+    sub.add_argument(
+        "-O", dest="optimize", metavar="LEVEL", help="0, s, 1, 2 or 3 (default: the compiler's fastest; s with --size)"
+    )
     sub.add_argument("--compiler", help="arm-none-eabi-gcc or zig (default: the first that is installed)")
     sub.add_argument("--size", action="store_true", help="of the C that emit --size gives")
     sub.add_argument("--budget", metavar="FLASH,RAM", help="exit with 1 if it does not fit: 32k,16k")
@@ -254,9 +256,8 @@ def _cost(arguments: argparse.Namespace) -> int:
         source = emit.emit_c(net, "net", size=arguments.size)
     except IntnnError as error:
         raise error.within(arguments.model) from None
-    result = network_cost(
-        net, source, target=arguments.target, optimize=arguments.optimize, compiler=arguments.compiler
-    )
+    level = arguments.optimize or ("s" if arguments.size else None)
+    result = network_cost(net, source, target=arguments.target, optimize=level, compiler=arguments.compiler)
     print(costs.as_json(result) if arguments.json else costs.render(result))
     problems = []
     wrong = (result.outputs != engines.run(net, cost_inputs(net))).any(axis=1)
