@@ -87,27 +87,14 @@ class Expressions(ABC):
 
     def converted(self, run: Run, source: IntType, target: IntType, node: Any) -> Run:
         """``run`` with its value converted to ``target``."""
-        if target.holds(source):
-            return run
-        low, high, place, domain = target.low, target.high, where(node), self.domain
-        bits, signed = target.bits, target.signed
-
-        def convert(frame: Frame) -> Value:
-            value = run(frame)
-            if type(value) is int:
-                if low <= value <= high:
-                    return value
-                if not signed:
-                    return value % (high + 1)
-                raise Trap(f"conversion of {value} to {target}", place)
-            if signed:
-                return domain.fit(value, low, high, f"conversion to {target}", place)
-            return domain.modulo(value, bits)
-
-        return convert
+        return run if target.holds(source) else self._within(run, target, f"conversion to {target}", node)
 
     def _checked(self, run: Run, t: IntType, what: str, node: Any) -> Run:
-        """``run``, whose value must be of type ``t``: unsigned types wrap, signed ones must not overflow."""
+        """``run``, the result of the operator ``what`` of type ``t``."""
+        return self._within(run, t, f"overflow of {what} in {t}", node)
+
+    def _within(self, run: Run, t: IntType, kind: str, node: Any) -> Run:
+        """``run`` with its value brought into ``t``: unsigned types wrap, signed ones must hold it."""
         low, high, place, domain, signed, bits = t.low, t.high, where(node), self.domain, t.signed, t.bits
 
         def check(frame: Frame) -> Value:
@@ -117,10 +104,8 @@ class Expressions(ABC):
                     return value
                 if not signed:
                     return value % (high + 1)
-                raise Trap(f"overflow of {what}: {value} in {t}", place)
-            if signed:
-                return domain.fit(value, low, high, f"overflow of {what} in {t}", place)
-            return domain.modulo(value, bits)
+                raise Trap(f"{kind}: the value is {value}", place)
+            return domain.fit(value, low, high, kind, place) if signed else domain.modulo(value, bits)
 
         return check
 
