@@ -148,7 +148,7 @@ def _prepare(layer: Dense, source: Activation, proof: LayerProof) -> Stage:
     form, found = _find_form(layer, proof, offset, exact_type)
     columns = np.ascontiguousarray(layer.weights.T.astype(exact_type))
     exact = np.flatnonzero(~found)
-    rest = _neurons(layer, exact) if len(exact) else layer
+    rest = layer.neurons(exact.tolist()) if 0 < len(exact) < len(found) else layer
     return Stage(columns, form, rest, exact, offset, _centre(layer.output))
 
 
@@ -294,17 +294,3 @@ def _real_scale(layer: Dense) -> npt.NDArray[np.float64]:
             return np.asarray(np.ldexp(np.asarray(r.multiplier, np.float64), np.asarray(r.exponent) - 31), np.float64)
         case HostRule() as r:
             return np.asarray(r.real_scale(layer), np.float64)
-
-
-def _neurons(layer: Dense, which: npt.NDArray[np.intp]) -> Dense:
-    """The layer with only the neurons ``which``."""
-    if len(which) == len(layer.bias):
-        return layer
-    rule = layer.requantize
-    picked: dict[str, Any] = {name: v[which] for name, v in vars(rule).items() if isinstance(v, np.ndarray)}
-    scales = layer.scales
-    if scales is not None and isinstance(scales.weights, np.ndarray):
-        scales = replace(scales, weights=scales.weights[which])
-    if picked:  # per channel, which the foreign profiles are through the scales alone
-        rule = replace(rule, **picked)  # type: ignore[type-var]  # HostRule itself is no dataclass, but has no arrays
-    return Dense(layer.weights[which], layer.bias[which], rule, layer.output, scales)

@@ -56,7 +56,17 @@ def read_array(path: str) -> IntArray:
     raise FileError("file.array", "not a .npy file", where=path, expected="numpy.save of an array of integers")
 
 
+def folder(path: str) -> Path:
+    """The folder ``path``, made if it is not there."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError("file.write", f"cannot be made: {error.strerror}", where=path) from None
+    return Path(path)
+
+
 def write(path: str, save: Any) -> None:
+    """Open ``path`` for writing bytes and let ``save`` do it."""
     try:
         with open(path, "wb") as file:
             save(file)

@@ -75,11 +75,7 @@ def _emit(arguments: argparse.Namespace) -> int:
         written = emit.emit_files(net, arguments.prefix, size=arguments.size, selftest=arguments.selftest)
     except IntnnError as error:
         raise error.within(arguments.model) if error.code.startswith("model.") else error from None
-    folder = Path(arguments.output)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError("file.write", f"cannot be made: {error.strerror}", where=str(folder)) from None
+    folder = files.folder(arguments.output)
     for name, text in written.items():
         path = str(folder / name)
         files.require_other_file(path, arguments.model)

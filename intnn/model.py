@@ -7,7 +7,8 @@ arithmetic to decide, whether every value stays within int32, is proved by :mod:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -202,6 +203,16 @@ class Dense:
                 raise _wrong(name, f"{len(value)} values", f"one value, or one for each of {len(weights)} outputs")
         if isinstance(self.requantize, HostRule):
             self.requantize.validate(self)
+
+    def neurons(self, which: Sequence[int]) -> Dense:
+        """The layer with only the neurons ``which``."""
+        chosen, rule, scales = list(which), self.requantize, self.scales
+        if scales is not None and isinstance(scales.weights, np.ndarray):
+            scales = replace(scales, weights=scales.weights[chosen])
+        picked: dict[str, Any] = {n: v[chosen] for n, v in vars(rule).items() if isinstance(v, np.ndarray)}
+        if picked:  # per channel, which the foreign profiles are through the scales alone
+            rule = replace(rule, **picked)  # type: ignore[type-var]  # HostRule itself is no dataclass, but has no arrays
+        return Dense(self.weights[chosen], self.bias[chosen], rule, self.output, scales)
 
 
 @dataclass(frozen=True, eq=False)
