@@ -1,8 +1,8 @@
 """The command line: data on stdout, everything else on stderr.
 
-Exit codes: 0 done, or every check passed; 1 a check failed (an invalid model, a golden mismatch, wrong C); 2 the
-request could not be carried out, with ``error[code]`` and what to do about it; 4 C that is not in the subset that can
-be verified; 5 C that could be neither proved nor shown to be wrong.
+Exit codes: 0 done, or every check passed; 1 a check failed (an invalid model, a golden mismatch, wrong C, a device
+that differs); 2 the request could not be carried out, with ``error[code]`` and what to do about it; 3 the device under
+test died; 4 C that is not in the subset that can be verified; 5 C that could be neither proved nor shown to be wrong.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from intnn import bounds, engines, files, firmware, golden, profiles
+from intnn import bounds, engines, files, firmware, golden, profiles, referee
 from intnn.demo import demo
 from intnn.errors import InputError, IntnnError, ModelError, UsageError
 from intnn.formats import native, tflite
@@ -100,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("-o", "--output", metavar="MODEL.json", help="where the model file goes; without it, stdout")
 
     firmware.add_commands(command, profile_help)
+    referee.add_commands(command, profile_help)
 
     sub = command("golden", _golden, "check the golden vectors against this interpreter, or write them anew")
     action = sub.add_mutually_exclusive_group(required=True)

@@ -23,6 +23,7 @@ CODES: dict[str, str] = {
     "file.field": "a member of the file is missing, unknown or of the wrong kind",
     "file.version": "the file's format or version is not one this program knows",
     "file.hash": "the file's content does not match the hash it carries",
+    "file.log": "the file holds no exchange with a device",
     "file.array": "the file is not a NumPy .npy array of integers",
     "tflite.file": "the file is not a readable TFLite flatbuffer",
     "tflite.operator": "the TFLite model uses an operator that is not supported",
@@ -45,6 +46,9 @@ CODES: dict[str, str] = {
     "target.compile": "a compiler does not accept the C",
     "target.run": "compiled C does not run to its end",
     "target.instruction": "compiled C has an instruction without a known timing",
+    "device.start": "the device cannot be started",
+    "device.model": "the device holds another network",
+    "usage.fault": "no such fault of this network",
     "usage.extra": "an optional dependency is not installed",
 }
 

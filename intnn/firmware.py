@@ -197,29 +197,12 @@ def _compiled(
     target: str,
     optimize: str,
 ) -> IntArray:
-    """The outputs of compiled C. The arrays have the types that the C declares, if it can be understood; else those of
-    the network, and the function has to be named."""
-    from intnn.ccheck import batch
-    from intnn.ccheck.cmodel import MODELS
-    from intnn.ccheck.source import NotInSubset, read
-    from intnn.targets import cost, emulate, host
+    """The outputs of compiled C."""
+    from intnn.targets import emulate, host
 
-    if optimize not in cost.LEVELS:
-        raise UsageError("usage.option", f"no level -O{optimize}", expected=f"one of {', '.join(cost.LEVELS)}")
-    types, name = (net.input.type, net.output.type), function or ""
-    try:
-        entry = batch.entry_of(read(text, path, headers), net, MODELS["int32"], function)
-        types, name = (_dtype(entry.x.elem), _dtype(entry.y.elem)), entry.name
-    except NotInSubset as refusal:
-        if not function:
-            raise UsageError(
-                "c.subset",
-                refusal.message,
-                where=refusal.where or path,
-                expected="C in the subset of docs/verifying-c.md, or the name of the function",
-                repair="--function NAME, of type void NAME(const T x[], T y[]) with the network's types",
-            ) from None
-    source, x, y_type = _one_file(text, headers), rows.astype(types[0]), types[1]
+    check_level(optimize)
+    name, types = signature(text, headers, path, net, function)
+    source, x, y_type = one_file(text, headers), rows.astype(types[0]), types[1]
     if target in host.HOST_COMPILERS:
         y = host.run(source, name, x, net.sizes[-1], y_type, compiler=target, flags=(f"-O{optimize}",))
     elif target in emulate.TARGETS:
@@ -230,11 +213,44 @@ def _compiled(
     return y.astype(net.output.type)
 
 
+def check_level(optimize: str) -> None:
+    """Raises :class:`UsageError` ``usage.option`` where ``optimize`` is no level for -O."""
+    from intnn.targets import cost
+
+    if optimize not in cost.LEVELS:
+        raise UsageError("usage.option", f"no level -O{optimize}", expected=f"one of {', '.join(cost.LEVELS)}")
+
+
+def signature(
+    text: str, headers: dict[str, str], path: str, net: Network, function: str | None
+) -> tuple[str, tuple[str, str]]:
+    """The name of the C function that computes ``net``, and the dtypes of its x and y: those that the C declares, if it
+    can be understood; else those of the network, and the function has to be named. Raises :class:`UsageError`
+    ``c.subset``, or ``usage.option`` where there is no function ``function``."""
+    from intnn.ccheck import batch
+    from intnn.ccheck.cmodel import MODELS
+    from intnn.ccheck.source import NotInSubset, read
+
+    try:
+        entry = batch.entry_of(read(text, path, headers), net, MODELS["int32"], function)
+    except NotInSubset as refusal:
+        if not function:
+            raise UsageError(
+                "c.subset",
+                refusal.message,
+                where=refusal.where or path,
+                expected="C in the subset of docs/verifying-c.md, or the name of the function",
+                repair="--function NAME, of type void NAME(const T x[], T y[]) with the network's types",
+            ) from None
+        return function, (net.input.type, net.output.type)
+    return entry.name, (_dtype(entry.x.elem), _dtype(entry.y.elem))
+
+
 def _dtype(t: Any) -> str:
     return f"{'' if t.signed else 'u'}int{t.bits}"
 
 
-def _one_file(text: str, headers: dict[str, str]) -> str:
+def one_file(text: str, headers: dict[str, str]) -> str:
     """``text`` with its headers in place; their guards keep a second copy out."""
     pattern = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([\w.-]+)".*$', re.M)
     for _ in range(8):  # as deep as the verifier reads

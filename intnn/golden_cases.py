@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from intnn import golden_models as models
+from intnn import golden_protocol
 from intnn.arithmetic import INT32_MAX as HIGH
 from intnn.arithmetic import INT32_MIN as LOW
 from intnn.golden_models import FIXED, OUTSIDE, Case
@@ -380,6 +381,9 @@ CASES: dict[str, Callable[[], Iterator[Case]]] = {
     "overflow.endpoints": models.endpoints,
     "overflow.order": models.order,
     "overflow.valid": models.valid,
+    "protocol.device": golden_protocol.devices,
+    "protocol.line": golden_protocol.lines,
+    "protocol.reply": golden_protocol.replies,
     "requantize.double": _q31,
     "requantize.fixed": _fixed,
     "requantize.single": _q31,

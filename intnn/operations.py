@@ -16,6 +16,8 @@ from intnn import arithmetic, engines, interpreter, profiles
 from intnn.arithmetic import INT32_MAX, INT32_MIN, Word
 from intnn.bounds import require_valid
 from intnn.checked import Int32
+from intnn.conform import protocol
+from intnn.conform.reference import Reference
 from intnn.errors import ContractError, FileError, IntnnError, UsageError
 from intnn.foreign import FOREIGN, Foreign
 from intnn.formats.native import canonical, content_hash, hex_float, loads
@@ -269,6 +271,33 @@ def _mismatch(index: list[Json], expected: Json, got: Json) -> Json:
     return {"verdict": "mismatch", "index": index, "expected": expected, "got": got}
 
 
+# --- protocol
+
+
+def _line(id: Json, command: Json, values: Json, line: Json) -> Json:
+    return protocol.requests(id, command, values, line)
+
+
+def _reply(text: Json) -> Json:
+    """[protocol.reply] its members that say something, or what else the line is."""
+    if not text.strip("\r ") or text.startswith("#"):
+        return "debug"
+    reply = protocol.parse_reply(text)
+    if reply is None:
+        return "garbage"
+    members = {"ok": ("values",), "more": ("values",), "error": ("text",), "skip": ()}
+    names = ("id", "kind", *members.get(reply.kind, ("hash", "line", "operations")))
+    said = {**reply._asdict(), "hash": reply.text}
+    return {name: list(said[name]) if isinstance(said[name], tuple) else said[name] for name in names}
+
+
+def _device(model: Json, lines: Json) -> Json:
+    """[protocol.device] what the device answers, but for the text of errors."""
+    device = Reference(_load(model))
+    said = [answer for line in lines for answer in device.answer(line)]
+    return [" ".join(answer.split(" ")[:2]) if answer.split(" ")[1] == "error" else answer for answer in said]
+
+
 _REQUANTIZE = ("dense.output", *(f"requantize.{name}" for name in sorted(("fixed", *ROUNDINGS))))
 LEVELS = {
     "requantize": _REQUANTIZE,
@@ -342,6 +371,9 @@ OPERATIONS: dict[str, Operation] = {
     "file.golden": lambda case: judge(case),
     "conform.levels": lambda level: list(LEVELS[level]),
     "conform.verdict": lambda expected, got: compare(expected, got),
+    "protocol.line": _line,
+    "protocol.reply": _reply,
+    "protocol.device": _device,
     **{f"foreign.{name}": _foreign(name) for name in FOREIGN if name != "microflow"},
     "foreign.microflow": lambda acc, input, weights, output, bias, zero_point: _microflow(
         acc, input, weights, output, bias, zero_point

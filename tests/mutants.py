@@ -16,6 +16,8 @@ from typing import Any
 from oracle import (
     FLOAT32,
     FLOAT64,
+    HIGH,
+    LOW,
     TYPES,
     Oracle,
     Rounding,
@@ -674,6 +676,59 @@ def _last(self: Oracle, expected: Any, got: Any) -> Any:
         verdict["index"][0] = len(expected) - 1 - verdict["index"][0]
     return verdict
 
+
+# --- protocol
+
+fault("id-not-wrapped", "protocol.line", request_id=lambda self, first, k: first + k)
+fault("id-not-counted", "protocol.line", request_id=lambda self, first, k: first)
+fault("line-longer", "protocol.line", fits=lambda self, text, line: len(text) <= line + 1)
+fault("newline-counted", "protocol.line", fits=lambda self, text, line: len(text) < line)
+fault("values-last", "protocol.line", protocol_line=lambda self, **args: Oracle.protocol_line(self, **args)[-1:])
+fault("carriage-return-kept", "protocol.reply", stripped=lambda self, text: text.rstrip(" "))
+fault("space-kept", "protocol.reply", stripped=lambda self, text: text.replace("\r", ""))
+fault("id-unbounded", "protocol.reply protocol.device", reply_id=lambda self, word: self.decimal(word, LOW, HIGH))
+fault("values-unbounded", "protocol.reply", value=lambda self, word: self.decimal(word, LOW * 9, HIGH * 9))
+fault("values-unsigned", "protocol.reply", value=lambda self, word: self.decimal(word, 0, HIGH))
+fault("line-unbounded", "protocol.reply", longest=lambda self, word: self.decimal(word, 0, HIGH))
+fault(
+    "word-is-zero",  # as C's atoi reads it
+    "protocol.reply protocol.device",
+    value=lambda self, word: self.decimal(word, LOW, HIGH) or 0,
+)
+fault(
+    "error-is-answer",
+    "protocol.reply",
+    reply=lambda self, id, kind, words: Oracle.reply(self, id, "ok" if kind == "error" else kind, words),
+)
+fault("vector-kept", "protocol.device", kept=lambda self, command, answer: self.vector)
+fault(
+    "vector-kept-after-error",
+    "protocol.device",
+    kept=lambda self, command, answer: self.vector if answer == "error" else Oracle.kept(self, command, answer),
+)
+fault("vector-replaced", "protocol.device", before=lambda self, command: [] if command == "x" else self.vector)
+fault("hello-keeps-vector", "protocol.device", before=lambda self, command: self.vector)
+fault("answers-noise", "protocol.device", silence=lambda self: ["0 error"])
+fault("id-zero", "protocol.device", echo=lambda self, id: 0)
+fault("unknown-is-error", "protocol.device", unknown=lambda self: "error")
+fault("never-more", "protocol.device", answered=lambda self, id, values: [self.line_of(id, "ok", *values)])
+fault(
+    "too-many-accepted",
+    "protocol.device",
+    complete=lambda self, given, needed: given >= needed,
+)
+fault(
+    "layers-from-1",
+    "protocol.device",
+    inferred=lambda self, model, command, layer=0, *rest: Oracle.inferred(self, model, command, layer - 1, *rest),
+)
+fault(
+    "dense-is-layer",
+    "protocol.device",
+    inferred=lambda self, model, command, *rest: Oracle.inferred(
+        self, model, "layer" if command == "dense" else command, *rest
+    ),
+)
 
 # --- foreign profiles
 

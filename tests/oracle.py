@@ -561,6 +561,152 @@ class Oracle:
         shapes = [self.shape(item) for item in value]
         return [len(value), *shapes[0]] if shapes and all(s == shapes[0] for s in shapes) else [len(value)]
 
+    # --- protocol
+
+    def line_of(self, *words: Any) -> str:
+        return " ".join(map(str, words))
+
+    def request_id(self, first: int, k: int) -> int:
+        return (first + k) % 65536
+
+    def fits(self, text: str, line: int) -> bool:
+        return len(text) <= line
+
+    def protocol_line(self, id: int, command: list[Any], values: list[int], line: int) -> list[str]:
+        lines: list[str] = []
+        while not self.fits(self.line_of(self.request_id(id, len(lines)), *command, *values), line):
+            head = self.request_id(id, len(lines)), "x"
+            counts = [n for n in range(len(values) + 1) if self.fits(self.line_of(*head, *values[:n]), line)]
+            lines.append(self.line_of(*head, *values[: counts[-1]]))
+            values = values[counts[-1] :]
+        return [*lines, self.line_of(self.request_id(id, len(lines)), *command, *values)]
+
+    def decimal(self, word: str, low: int, high: int) -> int | None:
+        """The integer that a word is, if it lies between the bounds."""
+        digits = word[1:] if word[:1] == "-" else word
+        if not digits or set(digits) - set("0123456789") or len(digits) > 10:
+            return None
+        return int(word) if low <= int(word) <= high else None
+
+    def value(self, word: str) -> int | None:
+        return self.decimal(word, LOW, HIGH)
+
+    def stripped(self, text: str) -> str:
+        return text.replace("\r", "").rstrip(" ")
+
+    def protocol_reply(self, text: str) -> Any:
+        text = self.stripped(text)
+        if text == "" or text[0] == "#":
+            return "debug"
+        number, *rest = text.split(" ")
+        id = self.reply_id(number)
+        if id is None or not rest or not all(" " <= c <= "~" for c in text):
+            return "garbage"
+        return self.reply(id, rest[0], rest[1:]) or "garbage"
+
+    def reply_id(self, word: str) -> int | None:
+        return self.decimal(word, 0, 65535)
+
+    def reply(self, id: int, kind: str, words: list[str]) -> Any:
+        if kind in ("ok", "more"):
+            found = [self.value(word) for word in words]
+            return None if None in found else {"id": id, "kind": kind, "values": found}
+        if kind == "skip":
+            return None if words else {"id": id, "kind": kind}
+        if kind == "error":
+            return {"id": id, "kind": kind, "text": " ".join(words)}
+        if kind != "intnn/1" or len(words) < 2:
+            return None
+        hash, line = words[0], self.longest(words[1])
+        if line is None or not (hash == "-" or (len(hash) == 16 and set(hash) <= set("0123456789abcdef"))):
+            return None
+        known = [name for name in ("run", "layer", "dense", "requantize") if name in words[2:]]
+        return {"id": id, "kind": "hello", "hash": hash, "line": line, "operations": known}
+
+    def longest(self, word: str) -> int | None:
+        return self.decimal(word, 63, 4095)
+
+    def protocol_device(self, model: dict[str, Any], lines: list[str]) -> list[str]:
+        self.read(model)
+        self.vector: list[int] = []
+        return [said for line in lines for said in self.heard(model, line.replace("\r", ""))]
+
+    def heard(self, model: dict[str, Any], line: str) -> list[str]:
+        number, *words = line.split(" ")
+        id = self.reply_id(number)
+        if id is None:
+            return self.silence()
+        answer = self.carried_out(model, words[0] if words else "", words[1:])
+        self.vector = self.kept(words[0] if words else "", answer)
+        if not isinstance(answer, list):
+            return [f"{self.echo(id)} {answer}"]
+        return self.answered(self.echo(id), answer)
+
+    def answered(self, id: int, values: list[int]) -> list[str]:
+        """Cut where the line with one more value would be too long."""
+        lines: list[str] = []
+        while not self.fits(self.line_of(id, "ok", *values), 63):
+            n = max(n for n in range(len(values)) if len(self.line_of(id, "more", *values[:n])) <= 63)
+            lines, values = [*lines, self.line_of(id, "more", *values[:n])], values[n:]
+        return [*lines, self.line_of(id, "ok", *values)]
+
+    def silence(self) -> list[str]:
+        return []
+
+    def echo(self, id: int) -> int:
+        return id
+
+    def unknown(self) -> str:
+        return "skip"
+
+    def kept(self, command: str, answer: Any) -> list[int]:
+        return self.vector if command == "x" and isinstance(answer, list) else []
+
+    def before(self, command: str) -> list[int]:
+        """The vector as the command finds it."""
+        return [] if command == "hello" else self.vector
+
+    def carried_out(self, model: dict[str, Any], command: str, words: list[str]) -> Any:
+        """The values of the answer, or the rest of the line."""
+        layers, needs = model["layers"], {"hello": 0, "x": 0, "run": 0, "layer": 1, "dense": 1, "requantize": 3}
+        if command not in needs:
+            return self.unknown()
+        integers = [self.value(word) for word in words]
+        arguments = integers[: needs[command]]
+        self.vector = self.before(command)
+        if None in integers or len(arguments) < needs[command]:
+            return "error"
+        self.vector = self.vector + [v for v in integers[needs[command] :] if v is not None]
+        if len(self.vector) > max(len(layer["weights"][0]) for layer in layers):
+            return "error"
+        if command == "x":
+            return []
+        if command == "hello":
+            hello = f"intnn/1 {self.file_hash(model)[:16]} 63 run layer dense requantize"
+            return "error" if self.vector else hello
+        return self.inferred(model, command, *(v for v in arguments if v is not None))
+
+    def inferred(self, model: dict[str, Any], command: str, layer: int = -1, neuron: int = 0, acc: int = 0) -> Any:
+        layers = model["layers"]
+        sources = [model["input"], *(one["output"] for one in layers)]
+        if command != "run" and not 0 <= layer < len(layers):
+            return "error"
+        if command == "requantize":
+            if self.vector or not 0 <= neuron < len(layers[layer]["bias"]):
+                return "error"
+            out = layers[layer]["output"]
+            v = self.rescale(acc, layers[layer], neuron)
+            return [self.output(v, out["zero_point"], out["min"], out["max"])]
+        first = layer if command == "dense" else 0
+        if not self.complete(len(self.vector), len(layers[first]["weights"][0])):
+            return "error"
+        if command == "dense":
+            return self.layer(layers[layer], sources[layer], self.vector)[1]
+        return self.network_run(model, self.vector)["y"][layer]
+
+    def complete(self, given: int, needed: int) -> bool:
+        return given == needed
+
     # --- foreign profiles
 
     def scale(self, input: Fraction, weights: Fraction, output: Fraction) -> Fraction:

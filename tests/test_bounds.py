@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import cases, networks
 
 from intnn import Q31, Activation, Dense, Fixed, Network, prove, run, trace
 from intnn.bounds import require_valid
 from intnn.checked import Int32
 from intnn.errors import ContractError, ModelError
 from intnn.interpreter import accumulate, requantize
+from intnn.strategies import cases, networks
 
 HIGH = (1 << 31) - 1
 

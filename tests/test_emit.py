@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import networks
 
 import intnn
 from intnn import Q31, Activation, Dense, Fixed, Network
@@ -28,6 +27,7 @@ from intnn.emit.text import RESERVED, WIDTH
 from intnn.errors import IntnnError
 from intnn.foreign import Foreign
 from intnn.formats.native import network_hash
+from intnn.strategies import networks
 
 STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"]
 KEYWORDS = {"char", "const", "for", "int", "return", "static", "typedef", "void"}

@@ -8,7 +8,6 @@ import numpy as np
 import oracle
 import pytest
 from hypothesis import given, settings
-from networks import cases
 
 from intnn import Q31, Activation, Dense, Fixed, Network, run, trace
 from intnn.engines import ENGINES
@@ -16,6 +15,7 @@ from intnn.errors import InputError, ModelError, UsageError
 from intnn.foreign import Foreign
 from intnn.formats.native import document_of
 from intnn.model import TYPES, Scales
+from intnn.strategies import cases
 
 ORACLE = oracle.Oracle()
 Case = tuple[Network, np.ndarray[Any, Any]]

@@ -12,12 +12,12 @@ import jsonschema
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from networks import cases
 
 import intnn
 from intnn import Q31, Activation, Dense, Fixed, Network, Scales
 from intnn.errors import FileError, IntnnError
 from intnn.formats import native
+from intnn.strategies import cases
 
 SCHEMA = json.loads((Path(__file__).parents[1] / "spec" / "schema" / "model.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)

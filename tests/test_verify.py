@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import networks
 import numpy as np
 import pytest
 from handwritten import ASR, NETWORK, SOURCES, START
@@ -13,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from oracle import Oracle
 
 import intnn
-from intnn import Q31, Activation, Dense, Fixed, Network
+from intnn import Q31, Activation, Dense, Fixed, Network, strategies
 from intnn.ccheck.batch import evaluate
 from intnn.ccheck.cmodel import MODELS
 from intnn.ccheck.source import read
@@ -25,7 +24,7 @@ RIGHT = SOURCES["plain loops"]
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
-@given(networks.networks())
+@given(strategies.networks())
 def test_emitted_c_is_proved(net: Network) -> None:
     for size in (False, True):
         verdict = verify_c(intnn.emit_c(net, size=size), net)
@@ -34,7 +33,7 @@ def test_emitted_c_is_proved(net: Network) -> None:
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-@given(networks.cases())
+@given(strategies.cases())
 def test_c_runs_without_a_compiler(case: tuple[Network, Any]) -> None:
     net, x = case
     for size in (False, True):
@@ -188,7 +187,7 @@ def test_foreign_networks_are_refused() -> None:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-@given(networks.cases())
+@given(strategies.cases())
 def test_the_verifiers_own_specification(case: tuple[Network, Any]) -> None:
     """Its formulas, symbolic and in plain integers, against the oracle."""
     net, x = case

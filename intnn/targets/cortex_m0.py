@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from intnn.errors import UsageError
 from intnn.targets.extra import load
 
@@ -114,10 +116,27 @@ class Count:
 Range = tuple[int, int]  # first address, address behind the last
 
 FLASH, RAM, BUFFERS, STACK = 0x0000_0000, 0x2000_0000, 0x2800_0000, 0x3000_0000
-"""Where the emulated memory begins: four regions of :data:`REGION` bytes; buffers are the caller's."""
+"""Where the memory of :data:`PLAIN` begins: four regions of :data:`REGION` bytes; buffers are the caller's."""
 REGION = 0x0100_0000
-RETURN = 0x1000_0000  # where a call returns to: the core lets nothing run outside code and RAM, below 0x4000_0000
+PAGE = 0x1000
 TOP = STACK + REGION
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The memory there is: ``regions`` (address, bytes, whether it is writable), in whole pages of :data:`PAGE` bytes.
+
+    The stack grows down from ``top``. A call returns to ``back``, a page of its own: the core lets nothing run outside
+    code and RAM, below 0x4000_0000.
+    """
+
+    regions: tuple[tuple[int, int, bool], ...]
+    top: int = TOP
+    back: int = 0x1000_0000
+
+
+PLAIN = Memory(tuple((region, REGION, region != FLASH) for region in (FLASH, RAM, BUFFERS, STACK)))
+
 _THUMB = 0x20  # the bit of the program status that a jump to an even address clears
 
 
@@ -131,8 +150,105 @@ class _Block:
     dip: int
 
 
-class Core:
-    """A core with ``segments`` (address, bytes) in its memory.
+class EndlessError(UsageError):
+    """A call that does not return within the instructions it has."""
+
+
+class Emulator:
+    """A Cortex-M0 with ``segments`` (address, bytes) in its ``memory``, for many calls.
+
+    A call that takes more than ``most_instructions`` is given up. Raises :class:`UsageError` ``usage.extra`` without
+    unicorn.
+    """
+
+    def __init__(
+        self, segments: Sequence[tuple[int, bytes]], memory: Memory = PLAIN, most_instructions: int = 10**9
+    ) -> None:
+        self._unicorn = unicorn = load("unicorn")
+        self._arm = load("unicorn.arm_const")
+        self._memory, self._most = memory, most_instructions
+        self._uc: Any = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
+        self._uc.ctl_set_cpu_model(self._arm.UC_CPU_ARM_CORTEX_M0)
+        constant = unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
+        for address, size, writable in (*memory.regions, (memory.back, PAGE, False)):
+            self._uc.mem_map(address, size, unicorn.UC_PROT_ALL if writable else constant)
+        for address, data in segments:
+            self.write(address, data)
+        self._uc.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._note_access)
+        self._uc.hook_add(unicorn.UC_HOOK_EDGE_GENERATED, self._note_edge)
+        self.new_code = False
+        """Set by a call that goes where no call went before: to an instruction, or from one to another."""
+
+    @property
+    def pc(self) -> int:
+        """The address of the instruction at hand, about."""
+        return int(self._uc.reg_read(self._arm.UC_ARM_REG_PC))
+
+    @property
+    def stack(self) -> int:
+        """How many bytes of stack are in use."""
+        return self._memory.top - int(self._uc.reg_read(self._arm.UC_ARM_REG_SP))
+
+    def write(self, address: int, data: bytes) -> None:
+        """Put ``data`` into memory."""
+        self._uc.mem_write(address, data)
+
+    def read(self, address: int, size: int) -> bytes:
+        """The ``size`` bytes of memory from ``address``."""
+        return bytes(self._uc.mem_read(address, size))
+
+    def execute(self, function: int, *arguments: int) -> None:
+        """Call the function at an address with up to four words as arguments.
+
+        Raises :class:`UsageError` ``target.run`` where it fails, accesses memory that is not there or not writable,
+        or does not restore stack pointer and registers; :class:`EndlessError` where it does not return.
+        """
+        saved = [self._arm.UC_ARM_REG_R4 + number for number in range(8)]
+        values = [0x5EED_0004 + number for number in range(8)]
+        self._uc.reg_write_batch([*zip(saved, values, strict=True)])
+        self._start(function, arguments, self._most)
+        if self.pc != self._memory.back:
+            raise endless(self._most)
+        now = self._uc.reg_read_batch(saved)
+        changed = [f"r{4 + number}" for number in range(8) if now[number] != values[number]]
+        if changed:
+            raise _failed(f"it returns without restoring {', '.join(changed)}")
+
+    def _start(self, function: int, arguments: Sequence[int], most_instructions: int) -> None:
+        self._invalid = ""
+        for number, value in enumerate(arguments):
+            self._uc.reg_write(self._arm.UC_ARM_REG_R0 + number, value)
+        self._uc.reg_write(self._arm.UC_ARM_REG_SP, self._memory.top)
+        self._uc.reg_write(self._arm.UC_ARM_REG_LR, self._memory.back | 1)
+        try:
+            self._uc.emu_start(function | 1, self._memory.back, count=most_instructions)
+        except self._unicorn.UcError as error:
+            said = {
+                self._unicorn.UC_ERR_INSN_INVALID: "no instruction of a Cortex-M0",
+                self._unicorn.UC_ERR_EXCEPTION: "an instruction that calls for an exception handler",
+            }
+            raise _failed(f"it fails near {self.pc:#x}: {self._invalid or said.get(error.errno, error)}") from None
+        if self.pc == self._memory.back and self._uc.reg_read(self._arm.UC_ARM_REG_SP) != self._memory.top:
+            raise _failed("it returns with another stack pointer")
+
+    def _note_edge(self, uc: Any, following: Any, before: Any, _: Any) -> None:
+        self.new_code = True
+
+    def _note_access(self, uc: Any, access: int, address: int, size: int, value: int, _: Any) -> bool:
+        unicorn = self._unicorn
+        missing = access in (unicorn.UC_MEM_READ_UNMAPPED, unicorn.UC_MEM_WRITE_UNMAPPED, unicorn.UC_MEM_FETCH_UNMAPPED)
+        if access in (unicorn.UC_MEM_FETCH_UNMAPPED, unicorn.UC_MEM_FETCH_PROT):
+            does = f"it jumps to {address:#x}"
+        elif access in (unicorn.UC_MEM_WRITE_UNMAPPED, unicorn.UC_MEM_WRITE_PROT):
+            does = f"it writes {size} byte{'s' * (size > 1)} at {address:#x}"
+        else:
+            does = f"it reads {size} byte{'s' * (size > 1)} at {address:#x}"
+        self._invalid = f"{does}, {'where there is no memory' if missing else 'which is not allowed'}"
+        return False
+
+
+class Core(Emulator):
+    """An emulator that counts, and sees accesses that are not aligned.
 
     ``layers`` gives the address ranges of each layer's tables: a basic block belongs to the layer whose tables were
     read last when it ends, and what runs before the first table is read to the first layer read. A call that takes
@@ -146,26 +262,14 @@ class Core:
         *,
         target: str = "cortex-m0",
         layers: Sequence[Sequence[Range]] = (),
+        memory: Memory = PLAIN,
         most_instructions: int = 10**9,
     ) -> None:
         if target not in TIMINGS:
             raise UsageError("usage.target", f"no target {target!r}", expected=f"one of {', '.join(TIMINGS)}")
-        unicorn = load("unicorn")
-        self._arm = load("unicorn.arm_const")
+        super().__init__(segments, memory, most_instructions)
+        unicorn = self._unicorn
         self._timing = TIMINGS[target]
-        self._most = most_instructions
-        self._failure = unicorn.UcError
-        self._uc: Any = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
-        self._uc.ctl_set_cpu_model(self._arm.UC_CPU_ARM_CORTEX_M0)
-        constant = unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
-        for region, size, access in (
-            (FLASH, REGION, constant),
-            (RETURN, 0x1000, constant),
-            *((region, REGION, unicorn.UC_PROT_ALL) for region in (RAM, BUFFERS, STACK)),
-        ):
-            self._uc.mem_map(region, size, access)
-        for address, data in segments:
-            self.write(address, data)
         self._blocks: dict[tuple[int, int], _Block] = {}
         self._layers = len(layers)
 
@@ -176,43 +280,25 @@ class Core:
                 self._uc.hook_add(unicorn.UC_HOOK_MEM_READ, self._read_table, index, begin, end - 1)
         for address, data in segments:
             # How deep ADD sp, Rm and MOV sp, Rm go shows only after them. A literal that looks like one never runs.
-            for at in range(0, len(data) - 1, 2):
-                if int.from_bytes(data[at : at + 2], "little") & 0xFD87 == 0x4485:
-                    after = address + at + 2
-                    self._uc.hook_add(unicorn.UC_HOOK_CODE, self._sample, None, after, after)
-
-    def write(self, address: int, data: bytes) -> None:
-        """Put ``data`` into memory."""
-        self._uc.mem_write(address, data)
-
-    def read(self, address: int, size: int) -> bytes:
-        """The ``size`` bytes of memory from ``address``."""
-        return bytes(self._uc.mem_read(address, size))
+            halfwords = np.frombuffer(data, "<u2", len(data) // 2)
+            for at in np.flatnonzero(halfwords & 0xFD87 == 0x4485).tolist():
+                after = address + 2 * at + 2
+                self._uc.hook_add(unicorn.UC_HOOK_CODE, self._sample, None, after, after)
 
     def call(self, function: int, *arguments: int) -> Count:
         """Call the function at an address with up to four words as arguments.
 
-        Raises :class:`UsageError`: ``target.run`` where it does not return, touches memory that is not there or not
-        aligned, or gives back another stack pointer; ``target.instruction`` where no timing is known.
+        Raises as :meth:`execute`; moreover :class:`UsageError` ``target.run`` where an access is not aligned, and
+        ``target.instruction`` where no timing is known.
         """
         self._instructions = self._cycles = self._unassigned = 0
         self._totals = [0] * self._layers
         self._layer: int | None = None
         self._last: tuple[int, int] | None = None
-        self._lowest = TOP
-        for number, value in enumerate(arguments):
-            self._uc.reg_write(self._arm.UC_ARM_REG_R0 + number, value)
-        self._uc.reg_write(self._arm.UC_ARM_REG_SP, TOP)
-        self._uc.reg_write(self._arm.UC_ARM_REG_LR, RETURN | 1)
-        try:
-            self._uc.emu_start(function | 1, RETURN)
-        except self._failure as error:
-            at = self._uc.reg_read(self._arm.UC_ARM_REG_PC)
-            raise _failed(f"it fails near {at:#x}: {error}") from None
-        self._charge(RETURN)
-        if self._uc.reg_read(self._arm.UC_ARM_REG_SP) != TOP:
-            raise _failed("it returns with another stack pointer")
-        return Count(self._instructions, self._cycles, TOP - self._lowest, tuple(self._totals))
+        self._lowest = self._memory.top
+        self._start(function, arguments, 0)
+        self._charge(self._memory.back)
+        return Count(self._instructions, self._cycles, self._memory.top - self._lowest, tuple(self._totals))
 
     # What unicorn calls: the emulator, an address, a size, ... and the value given with the hook.
 
@@ -224,7 +310,7 @@ class Core:
         if self._blocks[self._last].dip:
             self._sample(uc, address, size, None)
         if self._instructions > self._most:
-            raise _failed(f"it does not return within {self._most} instructions")
+            raise endless(self._most)
 
     def _require_aligned(self, uc: Any, access: int, address: int, size: int, value: int, _: Any) -> None:
         if address % size:  # the core faults, which unicorn's model of it does not
@@ -234,7 +320,7 @@ class Core:
         self._layer = layer
 
     def _sample(self, uc: Any, address: int, size: int, _: Any) -> None:
-        self._lowest = min(self._lowest, uc.reg_read(self._arm.UC_ARM_REG_SP) + self._dip(address, TOP))
+        self._lowest = min(self._lowest, uc.reg_read(self._arm.UC_ARM_REG_SP) + self._dip(address, self._memory.top))
 
     def _charge(self, following: int) -> None:
         """Add the block that ends now; whether it branched shows in where execution went."""
@@ -287,7 +373,13 @@ class Core:
         return instruction
 
 
+_FUNCTION = {"where": "the compiled function", "expected": "a function that computes and returns"}
+
+
 def _failed(found: str) -> UsageError:
-    return UsageError(
-        "target.run", found, where="the compiled function", expected="a function that computes and returns"
-    )
+    return UsageError("target.run", found, **_FUNCTION)
+
+
+def endless(most_instructions: int) -> EndlessError:
+    """The error of a call that does not return."""
+    return EndlessError("target.run", f"it does not return within {most_instructions} instructions", **_FUNCTION)

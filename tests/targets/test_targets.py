@@ -12,7 +12,6 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import networks
 from thumb_listings import LISTINGS, Row, machine_code
 
 import intnn
@@ -20,6 +19,7 @@ from intnn import Q31, Activation, Dense, Fixed, Network
 from intnn.demo import bundled
 from intnn.emit import emit_c
 from intnn.errors import UsageError
+from intnn.strategies import networks
 from intnn.targets import emulate, host
 from intnn.targets.compilers import find, require
 from intnn.targets.cortex_m0 import BUFFERS, STACK, TIMINGS, TOP, Core, decode
