@@ -330,4 +330,4 @@ def _identify(arguments: argparse.Namespace) -> int:
     x, y = files.read_array(arguments.input), files.read_array(arguments.output)
     found = identify(arguments.model, x, y)
     print(json.dumps(found.document(), indent=1) if arguments.json else found.text())
-    return 0 if found.identified else 1
+    return 0 if found.fitting else 1

@@ -278,3 +278,13 @@ def test_loops_without_end(loop: str) -> None:
     source = read(f"#include <stdint.h>\nint32_t f(int32_t x) {{ {loop} return x; }}")
     _, traps = call(source, MODELS["int32"], "f", np.array([[1], [2]]))
     assert [trap.kind.split(":")[0] for trap in traps.values()] == ["a loop without end"] * 2
+
+
+def test_what_c_leaves_to_the_implementation_as_compilers_have_it() -> None:
+    text = "#include <stdint.h>\nint8_t f(int32_t a);\nint8_t f(int32_t a) { return (int8_t)(a >> 3); }"
+    x = np.array([[v] for v in (-2147483648, -1025, -1024, -9, -8, -1, 0, 7, 8, 1023, 1024, 2047, 2147483647)])
+    got, traps = call(read(text, "t.c", {}), MODELS["int32"]._replace(usual=True), "f", x)
+    assert not traps
+    assert got.tolist() == [((v // 8) + 128) % 256 - 128 for v in x[:, 0].tolist()]
+    _, traps = call(read(text, "t.c", {}), MODELS["int32"], "f", x)
+    assert sorted(traps) == [i for i, v in enumerate(x[:, 0].tolist()) if v < 0 or v // 8 > 127]

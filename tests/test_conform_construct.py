@@ -1,5 +1,5 @@
-"""Constructed inputs: what the plan claims to reach and show is recomputed in plain Python integers by the oracle, what it
-claims cannot be reached is tried exhaustively, and small faults are found where others search in vain."""
+"""Constructed inputs: what a plan claims to reach and show is recomputed in plain Python integers by the oracle, what
+it claims cannot be reached is tried exhaustively, and small faults are found that random inputs miss."""
 
 from __future__ import annotations
 
@@ -33,28 +33,28 @@ def dense(seed: int, outputs: int, inputs: int, rule: Any, output: Activation, s
 
 NETS = {
     "fixed": Network(
-        Activation("int8", -3, -9, 9),
+        Activation("int8", -3, -7, 5),
         (
             dense(1, 3, 3, Fixed.half_up(9, 13), Activation("int8", -128)),
             dense(2, 2, 3, Fixed.half_up(13, 96, 1), Activation("int8", 5, 5)),
         ),
     ),
     "double, per channel": Network(
-        Activation("uint8", 7, 0, 16),
+        Activation("uint8", 7, 0, 12),
         (
             dense(3, 3, 3, Q31(np.array([1 << 30, 3 << 29, 1518500250]), -4, "double"), Activation("int8", 3)),
             dense(4, 2, 3, Q31(5 << 28, -9, "single"), Activation("uint8", 9, 3, 200)),
         ),
     ),
     "wide": Network(
-        Activation("int16", 0, 0, 15),
+        Activation("int16", 0, 0, 12),
         (dense(5, 3, 3, Q31(1 << 30, 3, "upup"), Activation("int16", -5)),),
     ),
     "floor, no multiplier": Network(
-        Activation("int8", 0, -8, 8), (dense(6, 3, 3, Fixed.floor(5), Activation("int8")),)
+        Activation("int8", 0, -6, 6), (dense(6, 3, 3, Fixed.floor(5), Activation("int8")),)
     ),
     "foreign": Network(
-        Activation("int8", -3, -9, 9),
+        Activation("int8", -3, -7, 5),
         (dense(7, 3, 3, Foreign("trunc0"), Activation("int8", 0), Scales(0.0625, 0.0078125, 0.125)),),
     ),
 }
@@ -188,11 +188,11 @@ def test_events_are_counted_right(name: str) -> None:
             if tried[event, k, j] < 64:  # a plan looks no further
                 tried[event, k, j] += 1
                 shown[event, k, j] += watch.shows(trace, k, j, change)
-    counted = [e for e in plan.events if not e.name.startswith(UNCOUNTED)]
-    assert {e.name for e in counted} >= {key[0] for key in reached}
-    for event in counted:
-        key = event.name, event.layer, event.neuron
-        assert (event.reached, event.shown) == (reached[key], shown[key]), key
+    counted = [found for found in plan.events if not found.name.startswith(UNCOUNTED)]
+    assert {found.name for found in counted} >= {key[0] for key in reached}
+    for found in counted:
+        key = found.name, found.layer, found.neuron
+        assert (found.reached, found.shown) == (reached[key], shown[key]), key
 
 
 @pytest.mark.parametrize("name", [*COUNTED])
@@ -201,14 +201,7 @@ def test_what_cannot_be_reached_and_what_can(name: str) -> None:
     net, plan = NETS[name], plan_of(name)
     watch = Watch(net)
     values = range(net.input.min, net.input.max + 1)
-    reachable = set()
-    for x in product(values, repeat=3):
-        accs = tuple(watch.oracle.layer(watch.layers[0], watch.model["input"], list(x))[0])
-        reachable.add((x, accs))
-    seen: set[tuple[str, int, int]] = set()
-    for x in dict.fromkeys(x for x, _ in sorted(reachable)):
-        trace = watch.trace(list(x))
-        seen.update(event[:3] for event in watch.events(trace))
+    seen = {event[:3] for x in product(values, repeat=3) for event in watch.events(watch.trace([*x]))}
     unreachable = 0
     for event in plan.events:
         if event.name.startswith(UNCOUNTED):
@@ -242,7 +235,7 @@ def test_ties() -> None:
                     counts[f"tie {sign} zero, {parity}", k, j] += 1
     events = {(e.name, e.layer, e.neuron): e.reached for e in plan.events if e.name.startswith("tie")}
     assert events
-    assert sum(counts.values()) > 5
+    assert len(counts) > 2
     assert {key: n for key, n in events.items() if n} == dict(counts)
 
 
@@ -291,7 +284,7 @@ def test_accumulators(name: str) -> None:
             assert accs[-1] == high
             wanted = {0, 1, -1, 255, 256, 257, -1023, -1024, -1025, low + 1, high - 1}
             assert wanted & set(range(low, high + 1)) <= set(accs.tolist())
-            assert len(accs) <= 4096
+            assert len(accs) <= 800
 
 
 def test_layer_inputs() -> None:
@@ -332,24 +325,19 @@ def first_to_show(net: Network, rows: Any) -> dict[tuple[str, int, int, int], in
 
 
 def test_biases_and_rounding_constants_off_by_one() -> None:
-    """On the pose-sized network the first 200 rows show every bias off by one, either way, and the rounding constants of
-    the first layer; whatever 2,000 independent rows show is among that."""
-    net = load(POSE)
-    found = first_to_show(net, construct.plan(net, 200).x)
+    """On the pose-sized network the first 200 rows show every bias off by one, either way, the rounding constant of
+    the first layer off by one, either way, and that of the second less one. No row is known that shows the others."""
+    found = first_to_show(load(POSE), construct.plan(load(POSE), 200).x)
     missed = {name for name, at in found.items() if at is None}
-    assert not {name for name in missed if name[0] == "bias"}
-    assert found["round", 0, 0, 1] is not None
-    assert found["round", 0, 0, -1] is not None
-    x = np.random.default_rng(1).integers(-128, 128, (2000, 6))
-    by_chance = {name for name, at in first_to_show(net, x).items() if at is not None}
-    assert by_chance
-    assert not missed & by_chance
+    assert len(found) == 146
+    assert missed == {("round", 1, 0, 1), ("round", 2, 0, 1), ("round", 2, 0, -1)}
 
 
-@pytest.mark.slow()
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_what_random_inputs_miss(seed: int, capsys: pytest.CaptureFixture[str]) -> None:
-    """All 146 such faults: how many uniform random inputs miss in 10,000 tries, printed; what 100,000 find, 200 do."""
+    """How many of all 146 such faults uniform random inputs miss in 10,000 tries, printed; what 100,000 find, 200
+    constructed ones do."""
     net = load(POSE)
     found = first_to_show(net, construct.plan(net, 4096, seed).x)
     x = np.random.default_rng(100 + seed).integers(-128, 128, (100_000, 6))

@@ -294,6 +294,8 @@ def test_the_same_function_is_proved_without_trying_inputs() -> None:
     assert not same("rounding.half-down@0")
     assert same("clamp.max-minus-one@0")
     assert not same("bias.negated@0")
+    assert same("output.reversed@0", "input.reversed@1")
+    assert not same("output.reversed@0", "input.reversed@0")
 
 
 def test_every_input_is_every_input() -> None:

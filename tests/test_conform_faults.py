@@ -217,7 +217,7 @@ def clamped(v: int, out: Activation, source: Activation, fault: str) -> int:
         "clamp.max-plus-one": out.max + 1,
         "clamp.max-minus-one": out.max - 1,
     }.get(fault, out.max)
-    return wrapped(min(max(v + zero, least), most), bits, signed)
+    return wrapped(min(max(wrapped(v + zero, 32), least), most), bits, signed)
 
 
 def plain(net: Network, name: str, at: int | None, row: list[int]) -> tuple[list[list[int]], list[list[int]]]:

@@ -272,7 +272,9 @@ def test_models_that_cannot_be_are_refused(tmp_path: Path) -> None:
     ("recording", "profile"),
     [("tflm", "double"), ("builtin_no_delegate", "upup"), ("xnnpack", "fp32even"), ("builtin_ref", "f64away")],
 )
-@pytest.mark.parametrize("name", ["hello_world_int8", "microflow_sine", "mlperf_ad01_int8"])
+@pytest.mark.parametrize(
+    "name", ["hello_world_int8", "microflow_sine", pytest.param("mlperf_ad01_int8", marks=pytest.mark.slow)]
+)
 def test_recorded_engines_are_identified(name: str, recording: str, profile: str) -> None:
     """The engine's profile fits; another that does is proved to be the same, told apart, or not by any input tried."""
     path = RECORDED / f"{name}.tflite"

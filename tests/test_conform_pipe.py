@@ -19,6 +19,9 @@ import intnn
 from intnn.conform import pipe
 from intnn.conform.device import FAILURES, RUN, Answers, Failure, Question
 from intnn.conform.pipe import command
+from intnn.conform.protocol import LONG
+from intnn.conform.replay import replay
+from intnn.conform.wire import LINES, Wire
 from intnn.errors import IntnnError
 from intnn.formats.native import network_hash
 
@@ -278,6 +281,28 @@ time.sleep(60)
     assert "unasked" in set(kinds(answers.failures).values())
 
 
+def test_a_flood_is_not_kept() -> None:
+    """Whatever comes without a newline, or without being taken, what we hold of it is bounded."""
+
+    class Flood(Wire):
+        said = 0
+
+        def _read(self) -> bytes:
+            self.said += 1
+            assert len(self.partial) <= LONG
+            return b"0" * 10000 if self.said < 10000 else b""
+
+        def _write(self, data: bytes) -> None:
+            pass
+
+    flood = Flood()
+    first = flood.receive(time.monotonic() + 5)
+    assert first == "0" * (LONG + 1)
+    time.sleep(0.1)
+    assert flood.said * 10000 < (LINES + 10) * (LONG + 1)  # and not the 10 ** 8 that there are
+    flood.close()
+
+
 # --- long rows
 
 WIDE = intnn.Network(
@@ -364,7 +389,9 @@ def test_no_hello(tmp_path: Path, source: str, text: str, monkeypatch: pytest.Mo
 
 
 def test_banners_do_no_harm(tmp_path: Path) -> None:
-    with command(NET, script(tmp_path, source="print('Booting v1.0 ...')\n" + SCRIPT), timeout=5) as device:
+    """Nor does a start that takes longer than an answer may."""
+    boot = "import time; print('Booting v1.0 ...', flush=True); time.sleep(0.5)"
+    with command(NET, script(tmp_path, source=f"{boot}\n{SCRIPT}"), timeout=QUIET) as device:
         assert device.ask(RUN, ROWS).failures == {}
 
 
@@ -444,3 +471,17 @@ def is_running(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_the_log_is_replayed(tmp_path: Path) -> None:
+    """It gives the same answers, failures and notes, but for the time they took."""
+    faults = ["if x == 1: say('banana')", "if x == 2: say(id, 'ok', 5); say(id, 'ok', 6); continue"]
+    faults += ["if x == 3: time.sleep(0.4)", "if x == 4: sys.exit(1)", "if x == 5: say(id, 'skip'); continue"]
+    said = ask(tmp_path, "\n".join(faults), log=tmp_path / "log")
+    found = replay(NET, tmp_path / "log")
+    again = found.ask(RUN, ROWS)
+    assert np.array_equal(found.rows(RUN), ROWS)
+    assert np.array_equal(again.outputs, said.outputs)
+    assert (kinds(said.failures), kinds(said.notes)) == ({4: "crash", 5: "skip"}, {1: "garbage", 2: "twice", 3: "late"})
+    assert (kinds(again.failures), kinds(again.notes)) == ({4: "hang", 5: "skip"}, {2: "twice"})
+    assert "1 of them not understood" in found.facts["log"]

@@ -54,7 +54,7 @@ def test_emitted_c_is_right(name: str, target: str | None, write: Write) -> None
         assert device.name == "net_run of model.c"
         require_right(device, NETWORKS[name])
         if target is None:
-            assert device.facts == {"compiler": "none: evaluated as C defines it, with 32-bit int"}
+            assert device.facts == {"compiler": "none: evaluated, with 32-bit int"}
         else:
             assert device.facts["compiler"].endswith(" -O2")
             assert ("cycles" in device.facts) == (target == "cortex-m0")

@@ -9,7 +9,8 @@ import pytest
 from thumb_listings import BRANCHES, DATA, FRAME, LOOP, MULTIPLE, SINGLE, SUBROUTINE, TABLES, Row, machine_code
 
 from intnn.errors import UsageError
-from intnn.targets.cortex_m0 import BUFFERS, RAM, TIMINGS, Core, Count, decode
+from intnn.targets.cortex_m0 import TIMINGS, Core, Count, decode
+from intnn.targets.emulator import BUFFERS, RAM
 
 CORES = ["cortex-m0", "cortex-m0plus"]
 

@@ -60,10 +60,14 @@ def test_every_feature_occurs() -> None:
         lambda net: net.output.type == "int16" and net.input.type == "uint8",
         lambda net: net.output.min == net.output.zero_point > -128,
     ]
+
+    def options(count: int) -> settings:
+        return settings(max_examples=count, database=None, phases=[Phase.generate])
+
     for condition in wanted:
-        find(strategies.networks(foreign=True), condition, settings=settings(max_examples=2000, database=None))
+        find(strategies.networks(foreign=True, most_inputs=3), condition, settings=options(1000))
     with pytest.raises(NoSuchExample):
-        find(strategies.networks(), lambda net: len(net.layers) > 3, settings=settings(max_examples=100, database=None))
+        find(strategies.networks(), lambda net: len(net.layers) > 3, settings=options(50))
 
 
 @settings(max_examples=60, deadline=None)

@@ -28,11 +28,17 @@ class IntType(NamedTuple):
 
 
 class DataModel(NamedTuple):
-    """Widths of ``int`` and ``long``; the others are the same on every machine in view."""
+    """Widths of ``int`` and ``long``; the others are the same on every machine in view.
+
+    With ``usual``, what C leaves to the implementation is as the compilers for all these machines define it: ``>>`` of
+    a negative value is arithmetic, and a conversion to a signed type that cannot hold the value wraps (C99 6.5.7,
+    6.3.1.3). Otherwise both trap.
+    """
 
     name: str
     int_bits: int
     long_bits: int
+    usual: bool = False
 
     @property
     def int_type(self) -> IntType:

@@ -87,7 +87,23 @@ class Expressions(ABC):
 
     def converted(self, run: Run, source: IntType, target: IntType, node: Any) -> Run:
         """``run`` with its value converted to ``target``."""
-        return run if target.holds(source) else self._within(run, target, f"conversion to {target}", node)
+        if target.holds(source):
+            return run
+        if self.model.usual and target.signed:
+            return self._wrapped(run, target)
+        return self._within(run, target, f"conversion to {target}", node)
+
+    def _wrapped(self, run: Run, t: IntType) -> Run:
+        """``run`` with the low bits of its value as the signed type ``t``."""
+        low, bits, domain = t.low, t.bits, self.domain
+
+        def wrap(frame: Frame) -> Value:
+            value = run(frame)
+            if type(value) is int:
+                return (value - low) % (1 << bits) + low
+            return domain.add(domain.modulo(domain.add(value, -low), bits), low)
+
+        return wrap
 
     def _checked(self, run: Run, t: IntType, what: str, node: Any) -> Run:
         """``run``, the result of the operator ``what`` of type ``t``."""
@@ -323,6 +339,7 @@ class Expressions(ABC):
     def _shifted(self, node: Any, left: Run, right: Run, t: IntType) -> tuple[Run, Type]:
         place, domain, high, bits, signed, up = where(node), self.domain, t.high, t.bits, t.signed, node.op == "<<"
         kind = "a negative value shifted left" if up else "a negative value shifted right (implementation-defined)"
+        negative = not up and self.model.usual
 
         def run(frame: Frame) -> Value:
             value, s = left(frame), right(frame)
@@ -331,10 +348,10 @@ class Expressions(ABC):
             if not 0 <= s < bits:
                 raise Trap(f"a {bits}-bit value shifted by {s}", place)
             if type(value) is int:
-                if value < 0:
+                if value < 0 and not negative:
                     raise Trap(kind, place)
                 return value << s if up else value >> s
-            value = domain.fit(value, 0, high, kind, place) if signed else value
+            value = domain.fit(value, 0, high, kind, place) if signed and not negative else value
             return domain.multiply(value, 1 << s) if up else domain.down(value, s)
 
         return (self._checked(run, t, "<<", node), t) if up else (run, t)

@@ -234,7 +234,7 @@ class Beats:
         v = self.rescale.apply(acc)
         kind = self.layer.output.type
         if self.clamp == "bounds":
-            v = np.minimum(np.maximum(v + self.zero_out, self.low), self.high)
+            v = np.minimum(np.maximum(wrap32(v + self.zero_out), self.low), self.high)
             if self.low < TYPES[kind][0] or self.high > TYPES[kind][1]:
                 v = wrap_type(v, kind)
         else:

@@ -20,14 +20,18 @@ from intnn.model import Network
 
 _WANTED = 8  # rows that show an event, collected for the cover
 _HUNT = 2_000_000_000  # work of the search for events in a large network, about in multiply-accumulates
+_SHOWN = 64  # rows of an event that are tried for whether they show it, for the report
 _FAULTS = 50_000_000_000  # work of trying the catalogue of faults, in multiply-accumulates
-_MOST_ACCUMULATORS = 4096
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
     """Inputs of a campaign: ``x`` int64 (n, inputs) within the declared range, no two alike, the best first; the name
-    of each row's group in ``groups``; and what the rows reach of the network's boundary events in ``events``."""
+    of each row's group in ``groups``; and what the rows reach of the network's boundary events in ``events``.
+
+    Of an event's rows the first 64 (of each block of rows, in networks with very wide layers) are tried for whether they
+    show it: ``shown`` is at most that.
+    """
 
     x: Int64
     groups: tuple[str, ...]
@@ -58,7 +62,7 @@ def plan(net: Network, count: int = 4096, seed: int = 0) -> Plan:
 
 
 def accumulators(net: Network, layer: int, neuron: int) -> Int64:
-    """Accumulators to ask of one neuron's requantization, ascending, int64 (n,), at most about 4,096.
+    """Accumulators to ask of one neuron's requantization, ascending, int64 (n,), at most about 800.
 
     Both sides of each step, the ends of what the overflow proof allows and their neighbours, zero, and powers of two,
     each with its neighbours. Raises :class:`ModelError` ``model.overflow``.
@@ -69,7 +73,7 @@ def accumulators(net: Network, layer: int, neuron: int) -> Int64:
     ends = [end + near for end in (low, high, 0) for near in (-1, 0, 1)]
     sides = [stage.targets(kind, neuron) for kind in range(len(KINDS))]
     found = np.unique(np.concatenate([np.array(powers + ends, np.int64), *sides]))
-    return found[(found >= low) & (found <= high)][:_MOST_ACCUMULATORS]
+    return found[(found >= low) & (found <= high)]
 
 
 def layer_inputs(net: Network, layer: int, count: int = 1024, seed: int = 0) -> Int64:
@@ -274,7 +278,7 @@ def _take_faults(net: Network, cover: _Cover, corners: Int64, found: Int64) -> N
 def _coverage(net: Network, search: Search, rows: Int64) -> tuple[Event, ...]:
     """Every event of every neuron, as ``rows`` reach and show it."""
     layers = search.stages
-    ledger = Ledger(layers, 1 << 30, 64)
+    ledger = Ledger(layers, 1 << 30, _SHOWN)
     ledger.scan(rows)
     events = []
     for k, stage in enumerate(layers):

@@ -18,8 +18,9 @@ from intnn.conform.frame import Bytes, Frame
 from intnn.conform.process import MOST_DEATHS, cannot_start, split
 from intnn.errors import UsageError
 from intnn.model import Network
-from intnn.targets.cortex_m0 import PAGE, Core, Count, Emulator, EndlessError, Memory
+from intnn.targets.cortex_m0 import Core, Count
 from intnn.targets.elf import Image, read_image
+from intnn.targets.emulator import PAGE, Emulator, EndlessError, Memory
 from intnn.targets.extra import load
 
 COUNTED = 8

@@ -18,7 +18,8 @@ import numpy.typing as npt
 from intnn.bounds import require_valid
 from intnn.conform.beats import Beats, beats_of, same
 from intnn.conform.device import Int64
-from intnn.conform.fault_models import MODELS, NEURON_MODELS, FaultModel, NeuronModel, meaningful
+from intnn.conform.fault_changes import meaningful
+from intnn.conform.fault_models import MODELS, NEURON_MODELS, FaultModel, NeuronModel
 from intnn.errors import UsageError
 from intnn.model import IntArray, Network
 

@@ -70,6 +70,8 @@ static int carry_out(int command, const int32_t *argument)
     }
 }
 
+/* From here on nothing needs a change: words in, words out. */
+
 static char word[12]; /* the word last read, and the byte after it */
 static int end;
 

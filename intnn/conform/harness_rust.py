@@ -35,6 +35,8 @@ fn requantize(_layer: i32, _neuron: i32, _acc: i32, _result: &mut [i16]) -> Answ
     Err("skip")
 }
 
+// From here on nothing needs a change.
+
 fn infer(vector: &[i16], result: &mut [i16]) -> Answer {
     let (mut x, mut y) = ([0; INPUTS], [0; OUTPUTS]);
     if vector.len() != INPUTS {

@@ -6,20 +6,14 @@ The first two run in a child process (:mod:`intnn.conform.worker`): a crash, an 
 from __future__ import annotations
 
 import json
-import queue
-import signal
-import subprocess
-import sys
 import tempfile
-import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from intnn.conform import frame, worker
+from intnn.conform.child import Child, EndedError
 from intnn.conform.device import Answers, Device, Failure, Int64, Question
 from intnn.conform.frame import Bytes, Frame
 from intnn.errors import UsageError
@@ -130,7 +124,7 @@ class _Process(Device):
         widest = Frame(np.dtype(np.int64), max(net.sizes)).stride
         self._path = Path(self._folder.name) / "rows"
         self._memory: Bytes = np.memmap(self._path, np.uint8, "w+", shape=(64 + max(_ROOM, 2 * widest),))
-        self._child: _Child | None = None
+        self._child: Child | None = None
         try:
             self._started()
         except BaseException:
@@ -162,17 +156,17 @@ class _Process(Device):
     def _area(self, at: int, rows: int, vector: Frame) -> Bytes:
         return self._memory[at : at + rows * vector.stride].reshape(rows, vector.stride)
 
-    def _started(self) -> _Child:
+    def _started(self) -> Child:
         """The child; a new one where there is none. Raises :class:`UsageError` ``device.start``."""
         if self._child is not None:
             return self._child
-        self._child = child = _Child([*self._task, str(self._path)])
+        self._child = child = Child([*self._task, str(self._path)])
         where = ":".join(self._task[1:])
         try:
             said = child.hear(LOADING, lambda: 0)
             if not isinstance(said, dict) or not said.keys() & {"failed", "operations"}:
                 raise child.nonsense(said)
-        except _EndedError as end:
+        except EndedError as end:
             self._child = None
             doing = "loading it" if end.failure.kind != "hang" else f"loading it takes more than {LOADING:g} seconds"
             raise cannot_start(where, f"{doing}: {end.failure.message}") from None
@@ -217,7 +211,7 @@ class _Process(Device):
                             failures[at] = Failure(kind, text)
                         case said:
                             raise child.nonsense(said)
-            except _EndedError as end:
+            except EndedError as end:
                 self._child = None
                 at = min(max(int(row[0]), first), count - 1)  # within the batch, even if it overwrote the number
                 failures[at] = end.failure
@@ -226,115 +220,6 @@ class _Process(Device):
             else:
                 self._deaths, first = 0, count
         return failures
-
-
-class _EndedError(Exception):
-    """The child is gone: how it looks as a ``failure``."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure)
-        self.failure = failure
-
-
-class _Child:
-    """The process. Two threads read its pipes, because a pipe that is waited for with a deadline is not portable."""
-
-    def __init__(self, task: list[str]) -> None:
-        command = [sys.executable, "-P", worker.__file__, *task]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
-        )
-        self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        self._tail = b""
-        self._threads = [threading.Thread(target=read, daemon=True) for read in (self._listen, self._overhear)]
-        for thread in self._threads:
-            thread.start()
-
-    def _listen(self) -> None:
-        pipe = self._pipe(self._process.stdout)
-        rest = b""
-        while piece := pipe.read(65536):
-            *lines, rest = (rest + piece).split(b"\n")
-            for line in lines:
-                self._lines.put(line)
-        self._lines.put(b"")
-
-    def _overhear(self) -> None:
-        pipe = self._pipe(self._process.stderr)
-        while piece := pipe.read(65536):
-            self._tail = (self._tail + piece)[-2000:]
-
-    @staticmethod
-    def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
-        assert pipe is not None
-        return pipe
-
-    def tell(self, line: str) -> None:
-        """Send a line. Raises :class:`_EndedError`."""
-        try:
-            self._pipe(self._process.stdin).write(line.encode("ascii") + b"\n")
-        except OSError:
-            raise self._ended("crash") from None
-
-    def hear(self, timeout: float, progress: Callable[[], int]) -> Any:
-        """The next message. Raises :class:`_EndedError` where the process ends, writes no JSON, or neither says
-        anything nor makes ``progress`` for ``timeout`` seconds."""
-        seen, since = progress(), time.monotonic()
-        while True:
-            try:
-                line = self._lines.get(timeout=min(timeout / 4, 0.2))
-            except queue.Empty:
-                now = progress()
-                if now != seen:
-                    seen, since = now, time.monotonic()
-                elif time.monotonic() - since > timeout:
-                    raise self._ended("hang", f"none within {timeout:g} s") from None
-                elif (
-                    self._process.poll() is not None and self._lines.empty()
-                ):  # its own children may keep the pipe open
-                    raise self._ended("crash") from None
-                continue
-            if not line:
-                raise self._ended("crash")
-            try:
-                return json.loads(line)
-            except ValueError:
-                raise self.nonsense(line.decode(errors="replace")) from None
-
-    def nonsense(self, said: Any) -> _EndedError:
-        """The end of a child whose message is none of the worker's."""
-        return self._ended("garbage", f"it wrote into a pipe that is not its own: {str(said)[:60]!r}")
-
-    def _ended(self, kind: str, message: str = "") -> _EndedError:
-        if kind == "crash":
-            try:
-                self._process.wait(1)
-            except subprocess.TimeoutExpired:
-                message = "it closed its pipes"
-            else:
-                message = status(self._process.returncode)
-        self.end()
-        said = " | ".join(self._tail.decode(errors="replace").strip().splitlines()[-3:])
-        return _EndedError(Failure(kind, message + (f"; it said: {said[-300:]}" if said else "")))
-
-    def end(self) -> None:
-        """End it and everything that belongs to it."""
-        self._process.kill()
-        self._process.wait()
-        for thread in self._threads:
-            thread.join(1)
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
-            self._pipe(pipe).close()
-
-
-def status(code: int) -> str:
-    """How a process ended: the name of a signal, or its exit status."""
-    if code >= 0:
-        return f"exit status {code if code < 256 else hex(code)}"
-    try:
-        return signal.Signals(-code).name
-    except ValueError:
-        return f"signal {-code}"
 
 
 class _Callable(Device):

@@ -163,7 +163,7 @@ class Stage:
 
     def exhaustive(self, kind: int) -> bool:
         """Whether :meth:`targets` leaves none out (for ranges: none that matters to whether one is reachable)."""
-        return self.complete or kind > HIGH_AT
+        return self.complete or kind >= LOW_BELOW  # the steps next to the clamp's bounds are always looked for
 
     def exists(self, kind: int) -> bool:
         """Whether the event has a meaning in this layer."""

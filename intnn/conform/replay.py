@@ -169,7 +169,6 @@ class ReplayDevice(Device):
         if reply.kind != "more":
             asked.reply = reply
             if reply.kind == "hello":
-                self._vector = []
                 require_model(reply, self._net, self.name)
             elif asked.request.command == "x" and reply.kind != "ok":
                 self._vector = []

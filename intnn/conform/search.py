@@ -276,12 +276,13 @@ class Search:
     def insist(self, groups: Sequence[Sequence[int]], budget: int) -> None:
         """Search longer for at least one event of each group, from the member that is nearest, as long as that brings
         any hits; ``budget`` is for all."""
-        for k, group in enumerate(groups):
-            share, idle = budget // (len(groups) - k), 0
-            members = [number for number in group if len(self.targets(number))]
+        reachable = ([number for number in group if len(self.targets(number))] for group in groups)
+        hidden = [members for members in reachable if members and not self.ledger.shown[members].any()]
+        for k, members in enumerate(hidden):
+            share, idle = budget // (len(hidden) - k), 0
             for number in members:
                 self._parents(number)  # from the start, if it was not searched for before
-            while members and share > 0 and idle < _MOST_IDLE and not self.ledger.shown[members].any():
+            while share > 0 and idle < _MOST_IDLE and not self.ledger.shown[members].any():
                 chosen = min(members, key=lambda number: int(self._nearest[number][1][0]))
                 before = self.ledger.reached[chosen], self._nearest[chosen][1][0]
                 work = self._improve(self.ledger.event(chosen)[0], [chosen] * _INSISTENCE)

@@ -43,11 +43,12 @@ def c_source(
 ) -> Device:
     """The C file ``path`` and the headers beside it. ``function`` is its name, if not the only one that is not static.
 
-    Without a ``target`` it is evaluated as on a machine with 32-bit int, where an input to which C gives no meaning is
-    a failure ``trap``; C that cannot be evaluated is compiled by the first compiler of this machine instead. With a
-    target it is compiled at level ``optimize``: by ``gcc``, ``clang`` or ``zig``, and run as
-    :func:`intnn.conform.process.library` with ``timeout`` seconds a row; or for ``cortex-m0``, and run as
-    :func:`intnn.conform.elf.elf`. :attr:`Device.facts` say which way it went, and why.
+    Without a ``target`` it is evaluated as on a machine with 32-bit int, where an input to which C gives no meaning
+    is a failure ``trap``; what C leaves to the implementation is as compilers for ARM have it; C that cannot be
+    evaluated is compiled by the first compiler of this machine instead. With a target it is compiled at level
+    ``optimize``: by ``gcc``, ``clang`` or ``zig``, and run as :func:`intnn.conform.process.library` with ``timeout``
+    seconds a row; or for ``cortex-m0``, and run as :func:`intnn.conform.elf.elf`. :attr:`Device.facts` say which way
+    it went, and why.
 
     Raises :class:`FileError` ``file.read``; :class:`UsageError`: ``usage.target``, ``usage.option``,
     ``usage.compiler``, ``usage.extra``, ``target.compile``, ``device.start``; ``c.subset`` where the C cannot be
@@ -93,13 +94,13 @@ class _Evaluated(Device):
     """C in the verifier's subset. Raises :class:`NotInSubset`, and as :func:`intnn.ccheck.batch.find_entry`."""
 
     def __init__(self, net: Network, path: str, source: Source, function: str | None) -> None:
-        self._net, self._source, self._model = net, source, MODELS["int32"]
+        self._net, self._source, self._model = net, source, MODELS["int32"]._replace(usual=True)
         entry = batch.entry_of(source, net, self._model, function)
         super().__init__(f"{entry.name} of {Path(path).name}")
         self._function, self._refusal = entry.name, ""
         ends = np.tile([[net.input.min], [net.input.max]], net.sizes[0])
         batch.evaluate(source, net, ends, self._model, entry.name)  # some refusals show in execution only
-        self.facts["compiler"] = "none: evaluated as C defines it, with 32-bit int"
+        self.facts["compiler"] = "none: evaluated, with 32-bit int"
 
     def ask(self, question: Question, rows: Int64) -> Answers:
         """See :class:`Device`."""

@@ -7,6 +7,8 @@ next to the steps of another: constant between two steps of the one, the other i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -66,7 +68,7 @@ def same_function(net: Network, one: Sequence[Fault], other: Sequence[Fault]) ->
     were tried on every input. Else ``False``, which says nothing."""
     if (rows := every_input(net)) is not None:
         return bool((outputs(net, one, rows) == outputs(net, other, rows)).all())
-    layers = list(zip(mutant(net, one), mutant(net, other), strict=True))
+    layers = list(zip(_in_order(mutant(net, one)), _in_order(mutant(net, other)), strict=True))
     for number, (a, b) in enumerate(layers):
         if not same(a, b):
             right = specified(net)[number]
@@ -78,6 +80,16 @@ def same_function(net: Network, one: Sequence[Fault], other: Sequence[Fault]) ->
         if not _within(a):  # the layers beyond may see what the proof does not know of
             return all(same(a, b) for a, b in layers[number + 1 :])
     return True
+
+
+def _in_order(layers: Sequence[Beats]) -> list[Beats]:
+    """The same layers, where one that writes its outputs in reverse is said of the one that reads them."""
+    found = list(layers)
+    for k, (b, after) in enumerate(pairwise(layers)):
+        if b.write_backwards:
+            found[k] = replace(b, write_backwards=False)
+            found[k + 1] = replace(after, read_backwards=not after.read_backwards)
+    return found
 
 
 def _monotone(b: Beats) -> bool:

@@ -28,8 +28,9 @@ import numpy.typing as npt
 
 from intnn.errors import UsageError
 from intnn.targets.compilers import FREESTANDING, Compiler, find, require
-from intnn.targets.cortex_m0 import BUFFERS, REGION, TIMINGS, Core
+from intnn.targets.cortex_m0 import TIMINGS, Core
 from intnn.targets.elf import Image, read_image
+from intnn.targets.emulator import BUFFERS, REGION
 
 LEVELS = ("0", "1", "2", "3", "s")
 DEFAULT_LEVEL = {"arm-none-eabi-gcc": "2", "zig": "s"}

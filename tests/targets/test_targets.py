@@ -22,9 +22,10 @@ from intnn.errors import UsageError
 from intnn.strategies import networks
 from intnn.targets import emulate, host
 from intnn.targets.compilers import find, require
-from intnn.targets.cortex_m0 import BUFFERS, STACK, TIMINGS, TOP, Core, decode
+from intnn.targets.cortex_m0 import TIMINGS, Core, decode
 from intnn.targets.cost import Layer, buffers, build, cost
 from intnn.targets.elf import read_image
+from intnn.targets.emulator import BUFFERS, STACK, TOP
 from intnn.targets.extra import load
 
 pytestmark = pytest.mark.targets
