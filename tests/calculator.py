@@ -42,7 +42,9 @@ NAMES = {
 def is_true(expression: str, value: int | float) -> bool:
     """Whether ``expression = value``, in kind too; read by Python, with nothing but the names above."""
     result = eval(expression, {"__builtins__": {}}, NAMES)
-    return isinstance(value, int) == isinstance(result, int) and float(result) == value and result == value
+    if isinstance(value, int):
+        return isinstance(result, int) and result == value
+    return not isinstance(result, int) and float(result) == value
 
 
 def printed(text: str) -> list[tuple[str, int | float]]:

@@ -29,6 +29,9 @@ def test_that_evaluation_can_fail() -> None:
     assert not is_true("float32(0.1) * float32(3)", 0.1 * 3)
     assert not is_true("-3 >> 1", -1)
     assert not is_true("1 + 1", 2.0)
+    assert not is_true("1.0 + 1.0", 2)
+    assert is_true("2**60 + 1", (1 << 60) + 1)
+    assert not is_true("2**60 + 1", 1 << 60)
 
 
 @pytest.mark.parametrize("net", NETWORKS.values(), ids=NETWORKS)

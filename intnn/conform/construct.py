@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from intnn.model import Network
 
 _WANTED = 8  # rows that show an event, collected for the cover
 _HUNT = 2_000_000_000  # work of the search for events in a large network, about in multiply-accumulates
+_FULL = 1024  # inputs asked for from which the whole of it is spent
 _SHOWN = 64  # rows of an event that are tried for whether they show it, for the report
 _FAULTS = 50_000_000_000  # work of trying the catalogue of faults, in multiply-accumulates
 
@@ -29,7 +31,7 @@ class Plan:
     """Inputs of a campaign: ``x`` int64 (n, inputs) within the declared range, no two alike, the best first; the name
     of each row's group in ``groups``; and what the rows reach of the network's boundary events in ``events``.
 
-    Of an event's rows the first 64 (of each block of rows, in networks with very wide layers) are tried for whether they
+    Of an event's rows the first 64 (of each block of rows, in networks with wide layers) are tried for whether they
     show it: ``shown`` is at most that.
     """
 
@@ -41,11 +43,23 @@ class Plan:
 def plan(net: Network, count: int = 4096, seed: int = 0) -> Plan:
     """``count`` inputs for ``net``, or all there are if these are fewer; the same everywhere for the same ``seed``.
 
-    First come corners; then as few rows as possible that show every bias and every rounding constant off by one, every
-    fault of :func:`intnn.conform.faults.catalogue` and every boundary event, as far as rows were found that do; then
-    impulses and walking bits, more rows for each event, and random ones.
+    First come corners; then as few rows as possible that show every bias and every rounding constant off by one,
+    every fault of :func:`intnn.conform.faults.catalogue` and every boundary event, as far as rows were found that do;
+    then impulses and walking bits, more rows for each event, and random ones. Of fewer than 1,024 inputs, the search
+    for them is shorter in proportion. A plan is remembered for as long as ``net`` lives.
+
     Raises :class:`ModelError` ``model.overflow``.
     """
+    plans = _plans.setdefault(net, {})
+    if (count, seed) not in plans:
+        plans[count, seed] = _plan(net, count, seed)
+    return plans[count, seed]
+
+
+_plans: WeakKeyDictionary[Network, dict[tuple[int, int], Plan]] = WeakKeyDictionary()
+
+
+def _plan(net: Network, count: int, seed: int) -> Plan:
     layers = stages(net)
     draw = Draw(seed)
     ledger = Ledger(layers, _WANTED, 6 * _WANTED)
@@ -54,7 +68,7 @@ def plan(net: Network, count: int = 4096, seed: int = 0) -> Plan:
     base = _unique([*_structured(net, pool // 4), ends, _random(net, pool, draw)], pool)
     search = Search(ledger, base, ledger.scan(base), draw)
     search.solve_first(pool)
-    budget = min(_HUNT, 300_000 * ledger.work) + 50_000 * ledger.work
+    budget = (min(_HUNT, 300_000 * ledger.work) + 50_000 * ledger.work) * min(count, _FULL) // _FULL
     search.hunt(budget)
     search.insist(_required(net, ledger), budget)
     rows, names = _order(net, ledger, count, draw)

@@ -161,11 +161,10 @@ class _Search:
 
     def _explanation(self, h: Hypothesis, first: Hypothesis | None) -> Explanation:
         text = " and ".join(fault.text for fault in h) or "the specification" + self._differences()
-        if first is not None and same_function(self.net, first, h):
-            text += " (proved to be the same function of the input as the first)"
+        same = first is not None and same_function(self.net, first, h)
         where = min(h, key=lambda fault: fault.first) if h else None
         layer, stage = (where.layer, where.stage) if where else (None, "unknown")
-        return Explanation(tuple(f.id for f in h), text, self.scores[h][0], len(self.x), layer, stage)
+        return Explanation(tuple(f.id for f in h), text, self.scores[h][0], len(self.x), layer, stage, same)
 
     def _differences(self) -> str:
         """Which outputs differ from the specification's."""

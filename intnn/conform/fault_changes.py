@@ -27,6 +27,7 @@ def _tail(n: int) -> int:
 
 
 def last_rows(v: Int64) -> Int64:
+    """The rows ``v`` with the last of them, those that code going by fours leaves over, replaced by the first."""
     count = _tail(len(v))
     return np.concatenate([v[: len(v) - count], v[:count]])
 
@@ -35,11 +36,13 @@ def last_rows(v: Int64) -> Int64:
 
 
 def reads(b: Beats, how: str) -> Beats | None:
+    """``signed`` for an unsigned input, ``unsigned`` for a signed one."""
     unsigned = b.source.type == "uint8"
     return replace(b, read=how) if unsigned == (how == "signed") else None
 
 
 def skips(b: Beats, input: int) -> Beats:
+    """The loop over the inputs leaves out that of number ``input``, counted from the end if negative."""
     return replace(b, skipped=(*b.skipped, input % b.weights.shape[1]))
 
 
@@ -51,6 +54,7 @@ def _rescale(b: Beats, **changes: object) -> Beats:
 
 
 def rounds(b: Beats, rounding: str) -> Beats | None:
+    """Another rounding of the same real multiplier: one of those a :class:`Rescale` has."""
     r = b.rescale
     if rounding in Q31_ROUNDINGS:
         return _rounds_q31(b, rounding)
@@ -84,6 +88,7 @@ def _rounds_q31(b: Beats, rounding: str) -> Beats | None:
 
 
 def constant(b: Beats, step: int) -> Beats | None:
+    """The second constant of a ``fixed`` rule off by ``step``, where that shift has one."""
     r = b.rescale
     if r.rounding != "constants":
         return None
@@ -92,10 +97,21 @@ def constant(b: Beats, step: int) -> Beats | None:
 
 
 def pre_missing(b: Beats) -> Beats | None:
+    """The first constant of a ``fixed`` rule is 0."""
     return _rescale(b, pre_round=np.zeros_like(b.rescale.pre_round)) if b.rescale.rounding == "constants" else None
 
 
+def once(b: Beats) -> Beats | None:
+    """A ``fixed`` rule that shifts twice shifts by the sum, and rounds the exact product half up."""
+    r = b.rescale
+    if r.rounding != "constants" or not np.any(r.pre_shift):
+        return None
+    none = np.zeros_like(r.pre_shift)
+    return _rescale(b, family="q31", rounding="half-up", shift=r.shift + r.pre_shift, pre_shift=none)
+
+
 def shifts(b: Beats, step: int) -> Beats | None:
+    """The total right shift off by ``step``."""
     r = b.rescale
     if r.family == "real":
         return None
@@ -104,12 +120,14 @@ def shifts(b: Beats, step: int) -> Beats | None:
 
 
 def logical(b: Beats) -> Beats | None:
+    """The last right shift of an int32 takes it for a uint32."""
     r = b.rescale
     last = r.shift if r.family == "fixed" else r.shift - 31
     return _rescale(b, logical=True) if r.family != "real" and np.any(last > 0) else None
 
 
 def multiplies(b: Beats, change: Callable[[Int64], Int64]) -> Beats | None:
+    """Another multiplier, kept within [0, 2^31 - 1]."""
     r = b.rescale
     if r.family == "real" or (r.family == "fixed" and np.all(r.multiplier == 1)):  # 1: there is no multiplier
         return None
@@ -117,11 +135,13 @@ def multiplies(b: Beats, change: Callable[[Int64], Int64]) -> Beats | None:
 
 
 def truncated(b: Beats) -> Beats | None:
+    """The low 16 bits of a 31-bit multiplier cleared; of a ``fixed`` rule's the lowest."""
     bits = 1 if b.rescale.family == "fixed" else 16
     return multiplies(b, lambda m: m >> bits << bits)
 
 
 def first_channel(b: Beats) -> Beats:
+    """The constants of the first neuron for all."""
     r = b.rescale
     names = ("multiplier", "shift", "pre_shift", "round", "pre_round")
     scales = r.scales
@@ -135,6 +155,7 @@ def first_channel(b: Beats) -> Beats:
 
 
 def limit(b: Beats, side: str, step: int) -> Beats | None:
+    """The ``low`` or ``high`` bound of the clamp off by ``step``."""
     if b.clamp != "bounds":
         return None
     low, high = b.low + (side == "low") * step, b.high + (side == "high") * step
@@ -142,36 +163,43 @@ def limit(b: Beats, side: str, step: int) -> Beats | None:
 
 
 def at_zero(b: Beats) -> Beats | None:
+    """The lower bound 0 where there is a ReLU."""
     relu = b.clamp == "bounds" and b.low == b.layer.output.zero_point
     return replace(b, low=0) if relu else None
 
 
 def extra_relu(b: Beats) -> Beats | None:
+    """A ReLU where the lower bound is the type's."""
     none = b.clamp == "bounds" and b.low == TYPES[b.layer.output.type][0]
     return replace(b, low=b.layer.output.zero_point) if none else None
 
 
 def type_only(b: Beats) -> Beats:
+    """The bounds of the type."""
     low, high = TYPES[b.layer.output.type]
     return replace(b, low=low, high=high)
 
 
 def symmetric(b: Beats) -> Beats | None:
+    """-127 as the lower bound of int8."""
     int8 = b.clamp == "bounds" and b.layer.output.type == "int8" and b.low == -128 < b.high
     return replace(b, low=-127) if int8 else None
 
 
 def clamped_before(b: Beats) -> Beats | None:
+    """The clamp, to the type's range, before the zero point."""
     return replace(b, clamp="before") if b.zero_out else None
 
 
 def bias_by(b: Beats, o: int, i: int, step: int) -> Beats:
+    """The bias of neuron ``o`` off by ``step``."""
     bias = b.bias.copy()
     bias[o] += step
     return replace(b, bias=bias)
 
 
 def weight(b: Beats, o: int, i: int, change: Callable[[int], int]) -> Beats:
+    """The weight of neuron ``o`` for input ``i`` changed."""
     weights = b.weights.copy()
     weights[o, i] = change(int(weights[o, i]))
     return replace(b, weights=weights)

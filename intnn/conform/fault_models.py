@@ -70,6 +70,7 @@ MODELS: tuple[FaultModel, ...] = (
         "has its rounding constant one too small",
         partial(changes.constant, step=-1),
     ),
+    _F("rounding.once", "requantize", "shifts and rounds once where it should twice", changes.once),
     _F("rounding.pre-missing", "requantize", "does not round its first shift", changes.pre_missing),
     _F("shift.plus-one", "requantize", "shifts right by one too much", partial(changes.shifts, step=1)),
     _F("shift.minus-one", "requantize", "shifts right by one too little", partial(changes.shifts, step=-1)),

@@ -20,8 +20,8 @@ _BLOCK = 1 << 20  # activations of the widest layer in a block of rows
 _BASE = 4000  # rows from which the search starts
 _EVENTS, _PARENTS, _CHILDREN = 256, 6, 96  # the events of a round of the search, and the rows of each of them
 _INSISTENCE = 32  # how many times as many where the search insists
+_MOST_STARTS = 8  # of such a search
 _MOST_IDLE = 12  # rounds without success after which an event is given up
-_SPENT = 1 << 40  # the distance of a row that is at its goal
 _NEURON = 60  # what a neuron costs, in multiply-accumulates: its requantization and the search for its events
 _TRIES = 8  # solutions looked for, for each event of the first layer
 
@@ -279,16 +279,19 @@ class Search:
         reachable = ([number for number in group if len(self.targets(number))] for group in groups)
         hidden = [members for members in reachable if members and not self.ledger.shown[members].any()]
         for k, members in enumerate(hidden):
-            share, idle = budget // (len(hidden) - k), 0
+            share, idle, starts = budget // (len(hidden) - k), 0, 0
             for number in members:
                 self._parents(number)  # from the start, if it was not searched for before
-            while share > 0 and idle < _MOST_IDLE and not self.ledger.shown[members].any():
+            while share > 0 and starts < _MOST_STARTS and not self.ledger.shown[members].any():
                 chosen = min(members, key=lambda number: int(self._nearest[number][1][0]))
                 before = self.ledger.reached[chosen], self._nearest[chosen][1][0]
                 work = self._improve(self.ledger.event(chosen)[0], [chosen] * _INSISTENCE)
                 share, budget = share - work, budget - work
                 nearer = self.ledger.reached[chosen] > before[0] or self._nearest[chosen][1][0] < before[1]
                 idle = 0 if nearer else idle + 1
+                if idle == _MOST_IDLE:  # stuck: again, from other rows
+                    idle, starts = 0, starts + 1
+                    self._start(chosen, self.draw.below(len(self.base), 1 + len(self.base) // 8))
 
     def _improve(self, layer: int, numbers: list[int]) -> int:
         """One step for events of a layer; returns the work done."""
@@ -302,7 +305,7 @@ class Search:
             distance = self._distance(number, acc)
             hits.append(mine[distance == 0][:_TRIES])
             before = self._nearest[number]
-            self._keep(number, np.concatenate([before[0], mine]), np.concatenate([before[1], distance]))
+            self._keep(number, np.concatenate([mine, before[0]]), np.concatenate([distance, before[1]]))
             nearer = len(hits[-1]) or self._nearest[number][1][0] < before[1][0]
             self._idle[number] = 0 if nearer else self._idle.get(number, 0) + 1
         found = np.concatenate(hits)
@@ -313,8 +316,8 @@ class Search:
         return int(work) * len(children) + 50_000 * len(numbers) + 2 * self.ledger.work * len(found)
 
     def _keep(self, number: int, rows: Int64, distance: Int64) -> None:
-        """Remember the nearest rows, one of each distance; those at the goal count no more: they may not show it."""
-        distance, first = np.unique(np.where(distance == 0, _SPENT, distance), return_index=True)
+        """Remember the nearest rows, the first of each distance."""
+        distance, first = np.unique(distance, return_index=True)
         self._nearest[number] = rows[first[:_PARENTS]], distance[:_PARENTS]
 
     def _accumulators(self, layer: int, neurons: list[int], x: Int64) -> Int64:
@@ -329,10 +332,14 @@ class Search:
 
     def _parents(self, number: int) -> Int64:
         if number not in self._nearest:
-            layer, _, neuron = self.ledger.event(number)
-            self._keep(number, self.base, self._distance(number, self.accs[layer][:, neuron].astype(np.int64)))
+            self._start(number, np.arange(len(self.base)))
         rows, _ = self._nearest[number]
         return rows[np.arange(_PARENTS) % len(rows)]
+
+    def _start(self, number: int, rows: Int64) -> None:
+        """Forget what was found for an event, and take the nearest of these rows of the base."""
+        layer, _, neuron = self.ledger.event(number)
+        self._keep(number, self.base[rows], self._distance(number, self.accs[layer][rows, neuron].astype(np.int64)))
 
     def _distance(self, number: int, acc: Int64) -> Int64:
         """How far accumulators are from the nearest that makes the event."""

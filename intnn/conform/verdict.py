@@ -55,7 +55,8 @@ class Mismatch:
 class Explanation:
     """A hypothesis: with the ``faults`` (ids of :mod:`intnn.conform.faults`; none: the specification) a device gives
     just what this one gave on ``matched`` of ``of`` inputs. ``text`` says it in words, ``stage`` and ``layer`` where
-    it is (``layer`` is ``None`` for every layer)."""
+    it is (``layer`` is ``None`` for every layer). ``same``: it is proved to be the same function of the input as the
+    first."""
 
     faults: tuple[str, ...]
     text: str
@@ -63,6 +64,7 @@ class Explanation:
     of: int
     layer: int | None
     stage: str
+    same: bool = False
 
     @property
     def complete(self) -> bool:
@@ -153,9 +155,9 @@ class Report:
 
     @property
     def outcome(self) -> str:
-        """``mismatch`` where an answer is wrong that is not expected to be; else ``died`` where questions stayed without
-        an answer, answers broke the protocol, the device contradicts itself, or nothing at all was answered; else
-        ``pass``. That it declines to answer is no fault of a device that answers something."""
+        """``mismatch`` where an answer is wrong that is not expected to be; else ``died`` where questions stayed
+        without an answer, answers broke the protocol, the device contradicts itself, or nothing at all was answered;
+        else ``pass``. That it declines to answer is no fault of a device that answers something."""
         if self.unexpected:
             return "mismatch"
         lost = [failure for _, _, failure in (*self.failures, *self.notes) if failure.kind != "skip"]

@@ -147,7 +147,7 @@ def _bar(explanation: Explanation) -> str:
     names = f" <small>{safe(', '.join(explanation.faults))}</small>" if explanation.faults else ""
     kind = ' class="full"' if explanation.complete else ""
     return (
-        f"<li{kind}>{safe(explanation.text)}{names}"
+        f"<li{kind}>{safe(explanation.text)}{', proved to be the same here' if explanation.same else ''}{names}"
         f'<div class="meter"><div style="width:{width:.3f}%"></div></div>'
         f"<small>{share}: {explanation.matched:,} of {words.count(explanation.of, 'input')}</small></li>"
     )

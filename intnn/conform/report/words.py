@@ -158,9 +158,11 @@ def diagnosis(report: Report) -> list[str]:
     lines = [explains(best[0])]
     if not best[0].complete:
         lines[0] = f"no hypothesis of {found.tried:,} explains all; the best {lines[0]}"
-    lines += [f"or {hypothesis(other)}" for other in best[1:]]
-    if best[1:]:
-        lines.append(f"no input tried tells these {len(best)} apart")
+    if same := [hypothesis(other).removeprefix("if ") for other in best[1:] if other.same]:
+        lines.append(f"which is proved to be the same here as: {'; '.join(same)}")
+    if others := [other for other in best[1:] if not other.same]:
+        lines += [f"or {hypothesis(other)}" for other in others]
+        lines.append(f"no input tried tells these {len(others) + 1} apart")
     if rest:
         lines.append(
             f"the next best explains {percent(rest[0].matched, rest[0].of)}: {hypothesis(rest[0]).removeprefix('if ')}"
