@@ -143,15 +143,14 @@ def _conform(arguments: argparse.Namespace) -> int:
             )
     except IntnnError as error:
         raise error.within(arguments.model) if error.code.startswith("model.") else error from None
-    document = documents.document(report)
-    document["network"] = native.document_of(net)
+    document = documents.document(report, net)
     for path, content in (
-        (arguments.output, lambda: json.dumps(document, indent=1) + "\n"),
-        (arguments.junit, lambda: junit.xml(report)),
-        (arguments.html, lambda: html.page(report)),
+        (arguments.output, json.dumps(document, indent=1) + "\n" if arguments.output else ""),
+        (arguments.junit, junit.xml(report) if arguments.junit else ""),
+        (arguments.html, html.page(report) if arguments.html else ""),
     ):
         if path:
-            files.write(path, partial(_put, content()))
+            files.write(path, partial(_put, content))
     if arguments.json:
         print(json.dumps(document, indent=1))
     else:
@@ -247,6 +246,8 @@ def _again(arguments: argparse.Namespace, x: tuple[int, ...] | None) -> str:
         return shlex.join([*words, f"--x={row_text(x)}"])
     for given in arguments.x or ():
         words.append(f"--x={given}")
+    if arguments.replay is not None:
+        return shlex.join(words)
     return shlex.join([*words, "--count", str(arguments.count), "--seed", str(arguments.seed)])
 
 

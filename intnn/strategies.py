@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from itertools import pairwise
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -146,16 +145,11 @@ def inputs(net: Network, rows: int = 1, *, constructed: int = 512, seed: int = 0
 
     Raises :class:`ModelError` ``model.overflow`` for a network that is not valid.
     """
-    key = constructed, seed
-    plans = _plans.setdefault(net, {})
-    if key not in plans:
-        plans[key] = construct.plan(net, constructed, seed).x
-    plan = plans[key]
+    plan = construct.plan(net, constructed, seed).x
     row = st.integers(0, len(plan) - 1).map(lambda i: plan[i].copy()) | random_inputs(net, 1).map(lambda x: x[0])
     return st.lists(row, min_size=rows, max_size=rows).map(np.stack)
 
 
-_plans: WeakKeyDictionary[Network, dict[tuple[int, int], Int64]] = WeakKeyDictionary()
 
 
 def accumulators(net: Network, layer: int, neuron: int) -> st.SearchStrategy[int]:

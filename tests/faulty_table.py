@@ -245,7 +245,7 @@ def line(cells: list[str]) -> str:
 def written() -> dict[tuple[str, str], str]:
     """The cells that the page has, by network and fault."""
     cells: dict[tuple[str, str], str] = {}
-    for text in PAGE.read_text().partition("| fault |")[2].splitlines()[2:]:
+    for text in PAGE.read_text().partition("\n| fault |")[2].splitlines()[2:]:
         name, *row = (cell.strip() for cell in text.strip("|").split("|"))
         cells |= {(n, name.strip("`")): cell for n, cell in zip(NETWORKS, row, strict=True) if cell}
     return cells

@@ -22,7 +22,7 @@ def network(seed: int = 1, sizes: tuple[int, ...] = (4, 8, 8, 3)) -> Network:
             random.integers(-127, 128, (outputs, inputs)),
             random.integers(-3000, 3000, outputs),
             Fixed.half_up(15, int(random.integers(180, 250)), 0),
-            Activation("int8", -7, -7 if outputs != sizes[-1] else None),
+            Activation("int8", -7, -7 if outputs != sizes[-1] else -128),
         )
         for inputs, outputs in pairwise(sizes)
     ]
@@ -110,7 +110,7 @@ def test_a_bias_off_by_one_is_found_and_named(layer: int, neuron: int) -> None:
 def test_layers_that_a_device_shows_are_observed() -> None:
     wrong = bias_off_by_one(NET, 1, 3)
     report = campaign.run(NET, Device1(wrong, ("run", "layer")), count=1000)
-    place = report.mismatch and report.mismatch.location
+    place = report.mismatch.location if report.mismatch else None
     assert place is not None
     assert (place.layer, place.neuron, place.observed) == (1, 3, True)
     assert report.heat_observed == (True, True, True)
@@ -138,6 +138,18 @@ def test_the_stage_is_observed_where_requantization_can_be_asked() -> None:
     assert report.mismatch.location.stage == "requantize"
     assert report.diagnosis is not None
     assert report.diagnosis.explanations[0].faults == ("rounding.floor@1",)
+
+
+def test_a_device_that_requantizes_alone() -> None:
+    rule = NET.layers[2].requantize
+    assert isinstance(rule, Fixed)
+    wrong = Device1(changed(NET, 2, requantize=replace(rule, round=0)), ("requantize",))
+    report = campaign.run(NET, wrong, count=500)
+    assert report.diagnosis is not None
+    assert report.diagnosis.explanations[0].faults == ("rounding.floor@2",)
+    assert report.mismatch is not None
+    assert (report.mismatch.operation, report.mismatch.layer, report.exit_code) == ("requantize", 2, 1)
+    assert campaign.run(NET, Device1(NET, ("requantize",)), count=500).exit_code == 0
 
 
 def test_no_smaller_input_of_the_same_shape_fails() -> None:

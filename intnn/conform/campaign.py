@@ -71,7 +71,8 @@ def run(
 ) -> Report:
     """Test ``device`` against the specification of ``net`` and say how it went.
 
-    ``count`` is the number of constructed inputs, which ``seed`` determines together with the network; ``rows``, of
+    ``count`` is the number of constructed inputs, and at most that of questions about each layer alone; ``seed``
+    and the network determine them; ``rows``, of
     shape (batch, inputs), are asked instead of them if given. ``model`` is the network's name in the report;
     ``command`` gives the command line that repeats the campaign, or that asks one input. Groups named in
     ``expected_failures`` do not decide the outcome. ``progress`` is told how many of how many inferences are done.
@@ -87,7 +88,7 @@ def run(
     wrong = [result for result in results if result.differs.any()]
     mismatch = diagnosis = None
     if wrong:
-        diagnosis = referee.diagnose(wrong[-1])  # of inferences, if any of these is wrong
+        diagnosis = referee.diagnose(wrong[-1], results)  # of inferences, if any of these is wrong
         mismatch = referee.smallest(wrong[0], diagnosis)  # of the most specific question
     heat, observed = referee.heat(results, diagnosis)
     return Report(
@@ -128,6 +129,8 @@ def _plan(
                 parts.append(Part(question, recorded, (group,) * len(recorded)))
         elif question.operation == "requantize":
             accs = construct.accumulators(net, question.layer, question.neuron)[:, None]
+            most = max(2, count // net.sizes[question.layer + 1])
+            accs = accs[np.unique(np.linspace(0, len(accs) - 1, most).astype(np.intp))]
             parts.append(Part(question, accs, (name,) * len(accs)))
         elif question.operation == "dense":
             inputs = construct.layer_inputs(net, question.layer, max(1, count // len(net.layers)), seed)
@@ -242,10 +245,14 @@ class _Referee:
             location=locate(self.net, self.device, question, x, got, diagnosis),
         )
 
-    def diagnose(self, result: Result) -> Diagnosis | None:
-        """Which faults explain the answers to inferences, or to one layer alone."""
+    def diagnose(self, result: Result, results: Sequence[Result]) -> Diagnosis | None:
+        """Which faults explain the answers to inferences, to one layer alone, or to its requantization alone."""
         question = result.part.question
-        if question.operation not in ("run", "dense"):
+        if question.operation == "requantize":
+            alike = (r for r in results if r.part.question[:2] == question[:2])
+            asked = [(r.part.question.neuron, r.part.rows[r.answered, 0], r.got[r.answered, 0]) for r in alike]
+            return diagnose.diagnose_requantization(self.net, question.layer, asked)
+        if question.operation == "layer":
             return None
         layer = question.layer if question.operation == "dense" else None
         net = self.net if layer is None else Network(self.net.inputs[layer], (self.net.layers[layer],))

@@ -7,14 +7,14 @@ made for it. Nothing depends on time or chance: the work is bounded by counts, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from intnn.conform.device import Int64
-from intnn.conform.faults import Fault, Mutants, catalogue, neuron_faults
+from intnn.conform.faults import Fault, Mutants, catalogue, mutant, neuron_faults
 from intnn.conform.pairs import agreement, best_pairs
 from intnn.conform.separate import candidates, deciding
 from intnn.conform.steps import same_function
@@ -185,3 +185,33 @@ def _parts(h: Hypothesis) -> list[Hypothesis]:
 
 def _spread(rows: npt.NDArray[np.intp], most: int) -> npt.NDArray[np.intp]:
     return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(np.intp)]
+
+
+def diagnose_requantization(net: Network, layer: int, asked: Sequence[tuple[int, Int64, Int64]]) -> Diagnosis:
+    """The single faults of ``layer`` that explain best how a device requantizes accumulators alone.
+
+    ``asked`` holds, for neurons, the accumulators and the device's outputs, both int64 (n,) [dense.output]. Nothing
+    more is asked of the device.
+    """
+    hypotheses = [(), *((f,) for f in catalogue(net) if f.layer == layer and f.stage in ("requantize", "clamp"))]
+    scores = {}
+    for h in hypotheses:
+        beats = mutant(net, h)[layer]
+        tables = ((np.repeat(accs[:, None], len(beats.bias), axis=1), neuron, got) for neuron, accs, got in asked)
+        scores[h] = sum(int((beats.finish(accs)[:, neuron] == got).sum()) for accs, neuron, got in tables)
+    of = sum(len(got) for _, _, got in asked)
+    ranked = sorted(hypotheses, key=lambda h: -scores[h])  # stable: the likelier first
+    tied = sum(scores[h] == of for h in ranked)
+    told = [
+        Explanation(
+            tuple(f.id for f in h),
+            " and ".join(f.text for f in h) or "the specification",
+            scores[h],
+            of,
+            layer,
+            h[0].stage if h else "unknown",
+            0 < n < tied and same_function(net, ranked[0], h),
+        )
+        for n, h in enumerate(ranked[: max(_REPORTED, tied)])
+    ]
+    return Diagnosis(tuple(told), tied, 0, len(hypotheses))

@@ -9,6 +9,7 @@ from intnn.conform import faults
 from intnn.conform.device import Device, Int64, Question
 from intnn.conform.expected import answers
 from intnn.conform.verdict import Diagnosis, Explanation, Location
+from intnn.interpreter import LayerTrace
 from intnn.model import Q31, Dense, Fixed, Network
 
 
@@ -61,10 +62,10 @@ def locate(
         return _place(net, device, 0, trace[0], got, best, observed=True)
     if best is None:
         return None
-    wrong = faults.trace(net, [faults.parse(net, name) for name in best.faults], x[None, :])
-    for k, (right, (_, output)) in enumerate(zip(trace, wrong, strict=True)):
-        if (output[0] != right.output).any():
-            return _place(net, device, k, right, output[0], best, observed=False)
+    explained = faults.trace(net, [faults.parse(net, name) for name in best.faults], x[None, :])
+    for k, (_, output) in enumerate(explained):
+        if (output[0] != trace[k].output).any():
+            return _place(net, device, k, trace[k], output[0], best, observed=False)
     return None
 
 
@@ -80,7 +81,7 @@ def _place(
     net: Network,
     device: Device,
     k: int,
-    right: engines.LayerTrace,
+    right: LayerTrace,
     got: Int64,
     best: Explanation | None,
     *,
@@ -91,7 +92,9 @@ def _place(
     stage = best.stage if best is not None and best.layer in (None, k) else "unknown"
     if "requantize" in device.operations:
         answer = device.ask(Question("requantize", k, neuron), np.array([[acc]]))
-        if answer.answered[0]:
-            stage = "accumulate" if answer.outputs[0, 0] == expected else "requantize"
+        if answer.answered[0] and answer.outputs[0, 0] != expected:
+            stage = "requantize"
+        elif answer.answered[0] and stage != "input":
+            stage = "accumulate"
     rule = rule_text(net.layers[k], neuron)
     return Location(k, neuron, stage, observed, acc, rule, expected, int(got[neuron]))
