@@ -16,6 +16,7 @@ from intnn.conform import faults
 from intnn.conform.device import Int64
 from intnn.conform.reach import AT, BELOW, KINDS, ROUND_DOWN, ROUND_UP, Stage, stages
 from intnn.conform.search import Draw, Ledger, Search
+from intnn.conform.steps import same_function
 from intnn.conform.verdict import Event
 from intnn.model import Network
 
@@ -23,6 +24,8 @@ _WANTED = 8  # rows that show an event, collected for the cover
 _HUNT = 2_000_000_000  # work of the search for events in a large network, about in multiply-accumulates
 _FULL = 1024  # inputs asked for from which the whole of it is spent
 _SHOWN = 64  # rows of an event that are tried for whether they show it, for the report
+_CHANCE = 5_000_000_000  # work of a last try by chance, in multiply-accumulates
+_CHASED, _CHASES = 2048, 8  # rows changed at once to show a fault, and how often
 _FAULTS = 50_000_000_000  # work of trying the catalogue of faults, in multiply-accumulates
 
 
@@ -218,8 +221,10 @@ def _order(net: Network, ledger: Ledger, count: int, draw: Draw) -> tuple[Int64,
     one = np.where(shared[layers], events - neurons, events)  # the same number for all neurons of a shared constant
     cover.take(one[constant], at[constant], names)
     cover.take(events[bias], at[bias], names)
-    _take_faults(net, cover, corners, found)
+    missed = _take_faults(net, cover, corners, found)
     first = [*cover.chosen.items()]
+    chased = [(fault, row) for fault in missed for row in _chase(net, fault, found[:_CHASED], draw)]
+    chased += _by_chance(net, [fault for fault in missed if fault not in dict(chased)], draw)
     cover.take(events[shows], at[shows], names)
     cover.take(events, at, names)
     for _ in range(_WANTED):
@@ -236,6 +241,7 @@ def _order(net: Network, ledger: Ledger, count: int, draw: Draw) -> tuple[Int64,
     parts: list[tuple[Int64, Sequence[str]]] = [
         (corners, ["corners"] * len(corners)),
         (found[[row for row, _ in first]], [name for _, name in first]),
+        (np.array([row for _, row in chased], np.int64).reshape(-1, inputs), [_fault_group(f) for f, _ in chased]),
         (impulses, ["impulses"] * len(impulses)),
         (walking, ["walking bits"] * len(walking)),
     ]
@@ -269,14 +275,15 @@ def _group_names(ledger: Ledger) -> list[str]:
     ]
 
 
-def _take_faults(net: Network, cover: _Cover, corners: Int64, found: Int64) -> None:
-    """Choose rows that show the faults of the catalogue which corners and the rows chosen so far do not show."""
+def _take_faults(net: Network, cover: _Cover, corners: Int64, found: Int64) -> list[faults.Fault]:
+    """Choose rows that show the faults of the catalogue which corners and those chosen so far do not; the faults
+    that no row shows."""
     work = sum(layer.weights.size for layer in net.layers)
     most = int(np.clip(_FAULTS // (work * len(faults.catalogue(net))), 64, 2000))
     rest = np.setdiff1d(np.arange(len(found)), [*cover.chosen])
     order = np.concatenate([np.array([*cover.chosen], np.int64), rest])[:most]
     mutants = faults.Mutants(net, np.concatenate([corners, found[order]]))
-    items, at = [], []
+    items, at, missed = [], [], []
     names = {}
     for number, fault in enumerate(faults.catalogue(net)):
         killed = np.flatnonzero((mutants.outputs([fault]) != mutants.expected).any(axis=1))
@@ -284,9 +291,51 @@ def _take_faults(net: Network, cover: _Cover, corners: Int64, found: Int64) -> N
             killed = order[killed - len(corners)]
             items.append(np.full(len(killed), number))
             at.append(killed)
-            names[number] = "every layer" if fault.layer is None else f"layer {fault.layer} faults"
+            names[number] = _fault_group(fault)
+        elif not len(killed):
+            missed.append(fault)
     if items:
         cover.take(np.concatenate(items), np.concatenate(at), names)
+    return missed
+
+
+def _fault_group(fault: faults.Fault) -> str:
+    return "every layer" if fault.layer is None else f"layer {fault.layer} faults"
+
+
+def _by_chance(net: Network, missed: Sequence[faults.Fault], draw: Draw) -> list[tuple[faults.Fault, Int64]]:
+    """Each of the faults that some row of many shows, with that row (inputs,)."""
+    work = sum(layer.weights.size for layer in net.layers) * max(1, len(missed))
+    mutants = faults.Mutants(net, _random(net, int(np.clip(_CHANCE // work, 64, 100_000)), draw))
+    found = []
+    for fault in missed:
+        if not same_function(net, [], [fault]):
+            shows = (mutants.outputs([fault]) != mutants.expected).any(axis=1)
+            found += [(fault, mutants.x[row]) for row in np.flatnonzero(shows)[:1]]
+    return found
+
+
+def _chase(net: Network, fault: faults.Fault, rows: Int64, draw: Draw) -> Int64:
+    """A row that shows a fault of one layer's sums which those given do not: (1, inputs), or none. Rows on which the
+    fault moves an accumulator, most of all or at all, are changed in an input or two, and so on."""
+    if fault.layer is None or fault.stage not in ("input", "accumulate") or same_function(net, [], [fault]):
+        return rows[:0]
+    right, wrong = faults.specified(net)[fault.layer], faults.mutant(net, [fault])[fault.layer]
+    low, high, inputs = net.input.min, net.input.max, net.sizes[0]
+    for _ in range(_CHASES):
+        mutants = faults.Mutants(net, rows)
+        shows = (mutants.outputs([fault]) != mutants.expected).any(axis=1)
+        if shows.any():
+            return rows[np.flatnonzero(shows)[:1]]
+        x = mutants.inputs[fault.layer]
+        moved = np.abs(faults.execute(wrong, x)[0].astype(np.int64) - faults.execute(right, x)[0]).max(axis=1)
+        order = np.argsort(-moved, kind="stable")[: max(1, np.count_nonzero(moved))]
+        spread = np.linspace(0, len(order) - 1, _CHASED // 32).astype(np.intp)
+        chosen = np.concatenate([order[: _CHASED // 32], order[spread]])
+        rows = np.repeat(rows[chosen], 16, axis=0)
+        for _ in range(2):  # the second may be the first again
+            rows[np.arange(len(rows)), draw.below(inputs, len(rows))] = low + draw.below(high - low + 1, len(rows))
+    return rows[:0]
 
 
 def _coverage(net: Network, search: Search, rows: Int64) -> tuple[Event, ...]:
