@@ -17,9 +17,13 @@ import numpy as np
 import pytest
 from tflite_builder import Layer, Model, build
 
+from intnn.conform.fault_models import MODELS, NEURON_MODELS
+
 ROOT = Path(__file__).parents[1]
+GUIDE = ROOT / "docs" / "conformance.md"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.S | re.M)
+NEEDS = re.compile(r"^```(\w+) needs=(\S+)\n(.*?)^```$", re.S | re.M)  # run where there is such a program
 
 
 def example_tflite() -> bytes:
@@ -63,6 +67,12 @@ def session(text: str) -> list[tuple[str, str]]:
     return list(zip(parts[::2], parts[1::2], strict=True))
 
 
+def matches(printed: str, shown: str) -> bool:
+    """Whether a command has printed what is shown, ``...`` standing for anything within its line."""
+    pattern = re.escape(shown.rstrip("\n")).replace(re.escape("..."), ".*")
+    return re.fullmatch(pattern, printed.rstrip("\n")) is not None
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_page(page: Path, folder: Path) -> None:
     for language, text in BLOCK.findall(page.read_text()):
@@ -74,11 +84,27 @@ def test_page(page: Path, folder: Path) -> None:
             assert done.returncode == 0, done.stderr
         elif language == "console":
             for command, shown in session(text):
-                pattern = re.escape(shown.rstrip("\n")).replace(re.escape("..."), ".*")
-                printed = run(command, folder).rstrip("\n")
-                assert re.fullmatch(pattern, printed), f"$ {command}\n{printed}"
+                printed = run(command, folder)
+                assert matches(printed, shown), f"$ {command}\n{printed}"
         else:
-            assert language in ("sh", "json"), f"{page.name}: a block of {language} is not tested"
+            known = ("sh", "json") if page.name == "README.md" else ("json",)
+            assert language in known, f"{page.name}: a block of {language} is not tested"
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if NEEDS.search(p.read_text())], ids=lambda page: page.name)
+def test_what_needs_another_program(page: Path, folder: Path) -> None:
+    for language, program, text in NEEDS.findall(page.read_text()):
+        assert language == "console"
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+        for command, shown in session(text):
+            assert matches(run(command, folder), shown), command
+
+
+def test_the_guide_lists_every_fault() -> None:
+    listed = re.findall(r"^\| `([a-z0-9.-]+)`(?: \[o(?:,i)?\])? \| (\w+) \| (.*) \|$", GUIDE.read_text(), re.M)
+    assert listed[: len(MODELS)] == [(model.name, model.stage, model.verb) for model in MODELS]
+    assert [name for name, _, _ in listed[len(MODELS) :]] == [model.name for model in NEURON_MODELS]
 
 
 def test_links_lead_somewhere() -> None:

@@ -53,6 +53,8 @@ def word(report: Report) -> str:
     """The outcome in a word or two."""
     if report.outcome != "died":
         return report.outcome.upper()
+    if not any(group.answered for group in report.groups):
+        return "NO ANSWER"
     if any(failure.kind != "skip" for _, _, failure in report.failures):
         return "DIED"
     if report.flaky is not None:
