@@ -225,8 +225,8 @@ def signature(
     text: str, headers: dict[str, str], path: str, net: Network, function: str | None
 ) -> tuple[str, tuple[str, str]]:
     """The name of the C function that computes ``net``, and the dtypes of its x and y: those that the C declares, if it
-    can be understood; else those of the network, and the function has to be named. Raises :class:`UsageError`
-    ``c.subset``, or ``usage.option`` where there is no function ``function``."""
+    can be understood; else those of the network, and the function has to be named if not only one looks like it.
+    Raises :class:`UsageError` ``c.subset``, or ``usage.option`` where there is no function ``function``."""
     from intnn.ccheck import batch
     from intnn.ccheck.cmodel import MODELS
     from intnn.ccheck.source import NotInSubset, read
@@ -234,7 +234,10 @@ def signature(
     try:
         entry = batch.entry_of(read(text, path, headers), net, MODELS["int32"], function)
     except NotInSubset as refusal:
-        if not function:
+        types = net.input.type, net.output.type
+        looks = rf"^void\s+(\w+)\s*\(\s*const\s+{types[0]}_t\b[^,()]*,\s*{types[1]}_t\b[^,()]*\)\s*\{{"
+        alike = re.findall(looks, text, re.M)
+        if not function and len(alike) != 1:
             raise UsageError(
                 "c.subset",
                 refusal.message,
@@ -242,7 +245,7 @@ def signature(
                 expected="C in the subset of docs/verifying-c.md, or the name of the function",
                 repair="--function NAME, of type void NAME(const T x[], T y[]) with the network's types",
             ) from None
-        return function, (net.input.type, net.output.type)
+        return function or alike[0], types
     return entry.name, (_dtype(entry.x.elem), _dtype(entry.y.elem))
 
 

@@ -7,7 +7,8 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -129,7 +130,7 @@ def _conform(arguments: argparse.Namespace) -> int:
         if arguments.x:
             rows, _ = engines.batch(net, np.array([_row(given, net) for given in arguments.x], np.int64))
         expected = _names(arguments.expect_failures) if arguments.expect_failures else ()
-        with _device(net, arguments) as device:
+        with _device(net, arguments) as device, _progress() as progress:
             report = campaign.run(
                 net,
                 device,
@@ -139,7 +140,7 @@ def _conform(arguments: argparse.Namespace) -> int:
                 model=arguments.model,
                 command=partial(_again, arguments),
                 expected_failures=expected,
-                progress=_progress(),
+                progress=progress,
             )
     except IntnnError as error:
         raise error.within(arguments.model) if error.code.startswith("model.") else error from None
@@ -157,6 +158,11 @@ def _conform(arguments: argparse.Namespace) -> int:
         text.show(report)
         if arguments.output and report.mismatch:
             print(f"  step by step: intnn explain {shlex.quote(arguments.output)}")
+        if report.outcome == "pass" and report.facts.get("compiler", "").startswith("none"):  # in the verifier's subset
+            words = ["intnn", "verify", arguments.c, "--model", arguments.model]
+            words += [f"--function={arguments.function}"] if arguments.function else []
+            words += [f"--profile={arguments.profile}"] if arguments.profile else []
+            print(f"  prove it for every input: {shlex.join(words)}")
     return report.exit_code
 
 
@@ -262,27 +268,22 @@ def _names(path: str) -> tuple[str, ...]:
     return tuple(name for line in lines if (name := line.partition("#")[0].strip()))
 
 
-def _progress() -> Callable[[int, int], None]:
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
     """A progress bar on stderr where that is a terminal and rich is installed."""
-    silent: Callable[[int, int], None] = lambda done, of: None  # noqa: E731  # a def would need both names twice
-    if not sys.stderr.isatty():
-        return silent
     try:
         from rich.console import Console
         from rich.progress import Progress
     except ImportError:
-        return silent
-    bar = Progress(console=Console(stderr=True), transient=True)
-    task = bar.add_task("inferences", total=None)
-
-    def update(done: int, of: int) -> None:
-        if not bar.live.is_started:
-            bar.start()
-        bar.update(task, completed=done, total=of)
-        if done == of:
-            bar.stop()
-
-    return update
+        terminal = False
+    else:
+        terminal = sys.stderr.isatty()
+    if not terminal:
+        yield lambda done, of: None
+        return
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("constructing inputs", total=None)
+        yield lambda done, of: bar.update(task, description="inferences", completed=done, total=of)
 
 
 def _explain(arguments: argparse.Namespace) -> int:

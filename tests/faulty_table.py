@@ -1,6 +1,6 @@
 """Writes docs/faults.md: how every faulty implementation fares, and prints the totals.
 
-All of them go through the adapter ``lib``, every eighth through ``cmd``, ``elf`` and ``c`` too. ``--adapter``,
+All of them go through the adapter ``lib``, every third through ``cmd``, ``elf`` and ``c`` too. ``--adapter``,
 ``--network`` and ``--every N`` take a part and write nothing. Needs a C compiler for this machine, and for ``elf`` the
 extra ``targets``. It takes about half an hour of processor time.
 """
@@ -33,7 +33,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "faults.md"
 COUNT = 4096
 """Inputs of a campaign, before diagnosis: as many as `intnn conform` constructs."""
 
-THIN = 8
+THIN = 3
 """One in so many goes through the other adapters too."""
 
 EVALUATED = ("gesture", "pose")
@@ -157,7 +157,7 @@ that the diagnosis tries. This page is made by `python tests/faulty_table.py`.
 """
 
 THROUGH = """\
-Every eighth of them through the other adapters: in a subprocess that speaks the protocol, in an image for the
+Every third of them through the other adapters: in a subprocess that speaks the protocol, in an image for the
 emulated Cortex-M0, and as C that is evaluated without a compiler (the two networks with `fixed` rules; the int64 of the
 others is outside that subset). Last, what is right: the C that intnn emits, under every int32 profile, and the corpus's
 own without a fault.

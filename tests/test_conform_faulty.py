@@ -72,7 +72,8 @@ def test_without_a_fault_the_c_is_right_on_many_inputs(network: str) -> None:
 def test_without_a_fault_the_c_with_int64_is_right(network: str, tmp_path: Path) -> None:
     net, x = NETWORKS[network], random_rows(network, 500)
     (tmp_path / "net.c").write_text(faulty_c(net, "", None) or "")
-    with c_source(net, str(tmp_path / "net.c"), "net_run") as opened:
+    with c_source(net, str(tmp_path / "net.c")) as opened:
+        assert opened.name.startswith("net_run ")  # the only function of that form
         answers = opened.ask(RUN, x)
     assert answers.answered.all()
     assert np.array_equal(answers.outputs, intnn.run(net, x))
@@ -134,11 +135,14 @@ def test_the_page_says_what_it_must(network: str) -> None:
     assert len(named) >= 0.95 * len(cells)
 
 
+PART = 5  # one in so many of what the page was made of is tried again
+
+
 @compiled
 @pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 def test_the_page_is_right(network: str) -> None:
-    check(network, "lib", 1)
+    check(network, "lib", PART)
 
 
 @compiled
@@ -149,7 +153,7 @@ def test_the_page_is_right(network: str) -> None:
 def test_every_adapter_says_the_same(network: str, adapter: str) -> None:
     if adapter == "c" and network not in EVALUATED:
         pytest.skip("not in the subset of C that is evaluated")
-    check(network, adapter, THIN)
+    check(network, adapter, THIN * PART)
 
 
 def check(network: str, adapter: str, every: int) -> None:
