@@ -57,7 +57,10 @@ def add_commands(command: Add, profile_help: str) -> None:
     sub.add_argument("--count", type=_positive, default=4096, metavar="N", help="inputs to construct (default: 4096)")
     sub.add_argument("--seed", type=_natural, default=0, metavar="N", help="of the inputs' construction (default: 0)")
     sub.add_argument(
-        "--x", action="append", metavar="V,V,...", help="ask this input alone; N*V is N times V; may be repeated"
+        "--x",
+        action="append",
+        metavar="V,V,...",
+        help="--x=V,V,... asks this input alone; N*V is N times V; may be repeated",
     )
     sub.add_argument("--expect-failures", metavar="FILE", help="names of groups that may fail, one a line")
     sub.add_argument("-o", "--output", metavar="FILE.json", help="keep the result, for intnn explain")
@@ -86,21 +89,31 @@ def add_commands(command: Add, profile_help: str) -> None:
 
 
 def _natural(text: str) -> int:
-    value = int(text)
+    value = _integer(text)
     if not 0 <= value < 1 << 31:
         raise argparse.ArgumentTypeError(f"{value} is not within [0, 2147483647]")
     return value
 
 
 def _positive(text: str) -> int:
-    value = int(text)
+    value = _integer(text)
     if not 0 < value <= 10_000_000:
         raise argparse.ArgumentTypeError(f"{value} is not within [1, 10000000]")
     return value
 
 
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer") from None
+
+
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None
     if not 0 < value <= 3600:
         raise argparse.ArgumentTypeError(f"{text} is not within (0, 3600]")
     return value
@@ -187,6 +200,8 @@ def _device(net: Network, arguments: argparse.Namespace) -> Any:
             name = "-O" if option == "optimize" else f"--{option}"
             where = " or ".join(f"--{other}" for other in kinds)
             raise UsageError("usage.option", f"{name} says nothing about --{kind}", expected=f"{name} with {where}")
+    if arguments.optimize is not None and arguments.target is None:
+        raise UsageError("usage.option", "-O says nothing without --target", expected="-O with --target")
     wait = {} if arguments.timeout is None else {"timeout": arguments.timeout}
     match kind:
         case "cmd" | "serial":
@@ -216,13 +231,13 @@ def _device(net: Network, arguments: argparse.Namespace) -> Any:
 
 
 def _row(text: str, net: Network) -> list[int]:
-    """The integers of ``V,V,...`` where ``N*V`` stands for N times V."""
+    """The integers of ``V,V,...`` where ``N*V`` or ``V x N`` stands for N times V; brackets may be around them."""
     row: list[int] = []
-    for item in text.split(","):
-        found = re.fullmatch(r"(?:(\d{1,7})\*)?(-?\d{1,9})", item.strip())
+    for item in text.strip().removeprefix("[").removesuffix("]").split(","):
+        found = re.fullmatch(r"(?:(\d{1,7})\*)?(-?\d{1,9})(?: x (\d{1,7}))?", item.strip())
         if not found:
             raise UsageError("usage.option", f"--x: {item.strip()[:40]!r} is not an integer", expected="--x=1,-2,3*0")
-        row += [int(found[2])] * int(found[1] or 1)
+        row += [int(found[2])] * int(found[1] or found[3] or 1)
     if len(row) != net.sizes[0]:
         raise InputError("input.shape", f"--x: {len(row)} values", expected=f"{net.sizes[0]}, one for each input")
     return row
@@ -252,7 +267,7 @@ def _again(arguments: argparse.Namespace, x: tuple[int, ...] | None) -> str:
         return shlex.join([*words, f"--x={row_text(x)}"])
     for given in arguments.x or ():
         words.append(f"--x={given}")
-    if arguments.replay is not None:
+    if arguments.replay is not None or arguments.x:
         return shlex.join(words)
     return shlex.join([*words, "--count", str(arguments.count), "--seed", str(arguments.seed)])
 

@@ -139,15 +139,16 @@ def random_inputs(draw: st.DrawFn, net: Network, rows: int = 8) -> Int64:
     return np.array(draw(st.lists(value, min_size=count, max_size=count)), np.int64).reshape(rows, -1)
 
 
-def inputs(net: Network, rows: int = 1, *, constructed: int = 512, seed: int = 0) -> st.SearchStrategy[Int64]:
-    """Inputs of ``net``, int64 of shape (``rows``, inputs): each row one of ``constructed`` rows made for the network
-    (:func:`intnn.conform.construct.plan`, which takes seconds and is done once for each network), or a random one.
+def inputs(net: Network, rows: int | None = None, *, constructed: int = 512, seed: int = 0) -> st.SearchStrategy[Int64]:
+    """Inputs of ``net``, int64 of shape (``rows``, inputs), or (inputs,) if ``rows`` is not given: each row one of
+    ``constructed`` rows made for the network (:func:`intnn.conform.construct.plan`, which takes seconds and is done
+    once for each network), or a random one.
 
     Raises :class:`ModelError` ``model.overflow`` for a network that is not valid.
     """
     plan = construct.plan(net, constructed, seed).x
     row = st.integers(0, len(plan) - 1).map(lambda i: plan[i].copy()) | random_inputs(net, 1).map(lambda x: x[0])
-    return st.lists(row, min_size=rows, max_size=rows).map(np.stack)
+    return row if rows is None else st.lists(row, min_size=rows, max_size=rows).map(np.stack)
 
 
 

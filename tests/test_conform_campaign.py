@@ -12,6 +12,7 @@ import pytest
 from intnn import Activation, Dense, Fixed, Network, run, trace
 from intnn.conform import campaign
 from intnn.conform.device import OPERATIONS, RUN, Answers, Device, Failure, Int64, Question
+from intnn.conform.report import junit, text
 from intnn.interpreter import requantize
 
 
@@ -235,3 +236,48 @@ def test_inputs_given_by_hand() -> None:
     report = campaign.run(NET, Device1(NET), rows=rows)
     assert [(group.name, group.inputs) for group in report.groups] == [("given", 1)]
     assert report.exit_code == 0
+
+
+def test_an_answer_that_is_wrong_only_once() -> None:
+    """As a bit lost on a wire: asked again it is right, so nothing is said of where."""
+
+    class Once(Device1):
+        def ask(self, question: Question, rows: Int64) -> Answers:
+            before = self.asked
+            answer = super().ask(question, rows)
+            if before <= 90 < self.asked:
+                answer.outputs[90 - before, 0] ^= 1
+            return answer
+
+    for operations in (("run", "layer"), OPERATIONS):
+        report = campaign.run(NET, Once(NET, operations), count=200)
+        assert report.exit_code == 1
+        assert report.mismatch is not None
+        assert report.flaky is not None
+        assert report.flaky == (report.mismatch.x, report.mismatch.got, report.mismatch.expected)
+        assert report.mismatch.location is None
+
+
+def test_a_device_that_dies_when_it_is_asked_again() -> None:
+    report = campaign.run(NET, Device1(NET, failing={103: "crash"}), count=100)
+    assert report.exit_code == 3
+    assert not report.failures
+    assert [failure.kind for _, _, failure in report.notes] == ["crash"]
+
+
+def test_layers_alone_are_no_inference() -> None:
+    """A device that offers inferences and declines them all has shown nothing; one that offers none is judged by
+    what it offers."""
+
+    class Declines(Device1):
+        def ask(self, question: Question, rows: Int64) -> Answers:
+            answer = super().ask(question, rows)
+            if question == RUN:
+                answer.failures.update(dict.fromkeys(range(len(rows)), Failure("skip", "")))
+            return answer
+
+    report = campaign.run(NET, Declines(NET, OPERATIONS), count=50)
+    assert report.exit_code == 3
+    assert "NO ANSWER: a test device answered no inference" in text.render(report)
+    assert 'errors="1"' in junit.xml(report)
+    assert campaign.run(NET, Device1(NET, ["requantize", "dense"]), count=50).exit_code == 0

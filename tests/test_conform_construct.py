@@ -18,7 +18,7 @@ from oracle import Oracle
 
 from intnn import Q31, Activation, Dense, Fixed, Network, Scales, dumps, load, prove, run
 from intnn.conform import construct
-from intnn.conform.reach import stages
+from intnn.conform.reach import BELOW, stages
 from intnn.conform.search import Draw, solve
 from intnn.foreign import Foreign
 
@@ -349,3 +349,20 @@ def test_what_random_inputs_miss(seed: int, capsys: pytest.CaptureFixture[str]) 
         print(f"10,000 random inputs miss {len(missed)}: {sorted(missed)}")
     assert not late & {name for name, at in by_chance.items() if at is not None}
     assert {("round", 0, 0, 1), ("round", 0, 0, -1)} <= set(missed)
+
+
+def test_a_step_just_beyond_what_can_occur() -> None:
+    """At the greatest accumulator that inputs reach, one more than which the next output begins, a bias off by one
+    shows; the step itself is out of reach, though not of the overflow proof."""
+    first = Dense(np.array([[1]]), np.array([0]), Fixed.floor(0), Activation("int8", 0, -128, 127))
+    second = Dense(np.array([[1]]), np.array([0]), Fixed.half_up(1, 1), Activation("int8"))
+    net = Network(Activation("int8", 0, -4, 4), (first, second))
+    stage = stages(net)[1]
+    assert (stage.low[0], stage.high[0]) == (-4, 4)
+    events = {(e.name, e.layer): e for e in construct.plan(net, 9).events}
+    assert events["just below a step", 1].reached
+    for high in (2, 4):  # 2: 3 rounds up to another output
+        one = Network(Activation("int8", 0, high, high), (first, second))
+        [below] = [e for e in construct.plan(one, 1).events if (e.name, e.layer) == ("just below a step", 1)]
+        assert below.reached == 1
+        assert stages(one)[1].targets(BELOW, 0).tolist() == [high]

@@ -170,6 +170,7 @@ def plain_layer(layer: Dense, source: Activation, x: list[int], fault: str) -> t
         acc = 0
         for i in loop:
             v = flat[i * n + o] if fault == "weights.transposed" else w[row][i]
+            v = flat[o * (inputs - 1) + i] if fault == "weights.short-stride" else v
             v = v % 256 if fault == "weights.unsigned" else v
             v = -127 if fault == "weights.symmetric" and v == -128 else v
             acc += (x[i] - zero) * (-v if fault == "weights.negated" else v)
@@ -213,11 +214,13 @@ def clamped(v: int, out: Activation, source: Activation, fault: str) -> int:
         "clamp.symmetric": -127,
         "clamp.min-plus-one": out.min + 1,
         "clamp.min-minus-one": out.min - 1,
+        "clamp.min-missing": -(1 << 31),
     }.get(fault, out.min)
     most = {
         "clamp.type-only": high,
         "clamp.max-plus-one": out.max + 1,
         "clamp.max-minus-one": out.max - 1,
+        "clamp.max-missing": (1 << 31) - 1,
     }.get(fault, out.max)
     return wrapped(min(max(wrapped(v + zero, 32), least), most), bits, signed)
 

@@ -485,3 +485,21 @@ def test_the_log_is_replayed(tmp_path: Path) -> None:
     assert (kinds(said.failures), kinds(said.notes)) == ({4: "crash", 5: "skip"}, {1: "garbage", 2: "twice", 3: "late"})
     assert (kinds(again.failures), kinds(again.notes)) == ({4: "hang", 5: "skip"}, {2: "twice"})
     assert "1 of them not understood" in found.facts["log"]
+
+
+def test_an_answer_to_an_earlier_batch(tmp_path: Path) -> None:
+    """Its own notes are with the referee, so it is put down to the row at hand."""
+    fault = "if rows == 9: say(first, 'ok', 1)\nif rows == 1: first = id"
+    with command(NET, script(tmp_path, fault), timeout=5) as device:
+        assert not device.ask(RUN, ROWS).notes
+        answers = device.ask(RUN, ROWS)
+    assert not answers.failures
+    assert {row: note.kind for row, note in answers.notes.items()} == {0: "twice"}
+    assert "an earlier request" in answers.notes[0].message
+
+
+def test_another_model_later(tmp_path: Path) -> None:
+    source = SCRIPT.replace('"HASH"', '"-" if not rows else "0" * 16')
+    with command(NET, script(tmp_path, source=source), timeout=5) as device:
+        answers = device.ask(RUN, ROWS)
+    assert answers.notes == {7: Failure("garbage", "it holds the model 0000000000000000 now")}

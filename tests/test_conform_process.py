@@ -357,3 +357,16 @@ def test_how_a_process_ended() -> None:
         "signal 250",
         "exit status 0xc0000005",
     ]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no process groups")
+def test_what_the_child_starts_ends_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "import subprocess\ndef f(x):\n    open('pid', 'w').write(str(subprocess.Popen(['sleep', '60']).pid))\n"
+    (tmp_path / "starts_others.py").write_text(source)
+    monkeypatch.chdir(tmp_path)
+    with python(NET, "starts_others:f") as device:
+        device.ask(RUN, np.zeros((1, NET.sizes[0]), np.int64))
+    pid, deadline = int((tmp_path / "pid").read_text()), time.monotonic() + 5
+    while _runs(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _runs(pid)

@@ -189,3 +189,12 @@ def test_another_model(tmp_path: Path) -> None:
         logged(tmp_path, *(line.format("0123456789abcdef") for line in lines))
     assert raised.value.code == "device.model"
     assert logged(tmp_path, *(line.format(network_hash(NET)[:16]) for line in lines)).operations == {"run"}
+
+
+@pytest.mark.parametrize("before", ["", "< "])
+def test_debug_output_is_no_answer(tmp_path: Path, before: str) -> None:
+    """Whatever it quotes."""
+    found = logged(tmp_path, "> 3 run 1 2", f"{before}# now 3 ok 9", f"{before}#4 run 0 0", f"{before}3 ok 7")
+    answers = found.ask(RUN, np.array([[1, 2]]))
+    assert (answers.outputs.tolist(), answers.failures, answers.notes) == ([[7]], {}, {})
+    assert len(found.rows(RUN)) == 1

@@ -188,3 +188,13 @@ def test_c_by_hand(name: str, write: Write) -> None:
     with c_source(NETWORK, write(SOURCES[name])) as device:
         x = np.random.default_rng(0).integers(-128, 128, (50, 6))
         assert device.ask(RUN, x).outputs.tolist() == intnn.run(NETWORK, x).tolist()
+
+
+def test_c_that_gives_no_input_a_meaning(write: Write) -> None:
+    """Every row traps: each is a failure, whatever the number of outputs."""
+    broken = SOURCES["plain loops"].replace("i < 6", "i <= 6")
+    assert broken != SOURCES["plain loops"]
+    with c_source(NETWORK, write(broken)) as device:
+        answers = device.ask(RUN, np.zeros((3, NETWORK.sizes[0]), np.int64))
+    assert answers.outputs.shape == (3, NETWORK.sizes[-1])
+    assert [answers.failures[row].kind for row in range(3)] == ["trap"] * 3

@@ -23,7 +23,8 @@ BATCH = 256
 """Rows asked at once."""
 
 AGAIN = 16
-"""Rows that are asked a second time, in reverse, to see whether a device answers as it did."""
+"""Rows that are asked a second time, in reverse, to see whether a device answers as it did; and as many of a question's
+rows that it answered wrong, for no line has a checksum [protocol.device]."""
 
 LAYER_ROWS = 512
 """Inputs on which a device that offers it shows every layer."""
@@ -199,14 +200,20 @@ class _Referee:
 
     def ask_again(self, results: Sequence[Result]) -> tuple[Row, Row, Row] | None:
         """An input with two different answers, if asking some a second time shows one: inputs, the first, the
-        second."""
+        second. What goes wrong with a row then is noted."""
         for result in results:
-            if result.part.question != RUN or self.device.rows(RUN) is not None:
+            question = result.part.question
+            if self.device.rows(question) is not None:
                 continue
-            chosen = np.flatnonzero(result.answered)[:AGAIN][::-1]
-            if not len(chosen):
+            some = np.flatnonzero(result.answered)[: AGAIN if question == RUN else 0]
+            chosen = np.union1d(some, np.flatnonzero(result.differs)[:AGAIN])[::-1]
+            if not len(chosen) or not self.lives:
                 continue
-            answer = self._ask(RUN, result.part.rows[chosen])
+            answer = self._ask(question, result.part.rows[chosen])
+            for place, failure in sorted({**answer.notes, **answer.failures}.items(), reverse=True):
+                if failure.kind != "skip":
+                    at = int(chosen[place])
+                    self.notes.append((result.begin + at, _row(result.part.rows[at]), failure))
             for row in np.flatnonzero(answer.answered & (answer.outputs != result.got[chosen]).any(axis=1)):
                 first = result.got[chosen[row]]
                 return _row(result.part.rows[chosen[row]]), _row(first), _row(answer.outputs[row])
@@ -229,7 +236,8 @@ class _Referee:
             x, tries = shrink(source, x, lambda rows: self._wrong(question, rows))
         answer = self._ask(question, x[None, :])
         got = answer.outputs[0]
-        if not answer.answered[0] or (got == answers(self.net, question, x[None, :])[0]).all():
+        seen = bool(answer.answered[0]) and bool((got != answers(self.net, question, x[None, :])[0]).any())
+        if not seen:
             x, got = result.part.rows[first], result.got[first]  # it does not answer the same again: what was seen
         return Mismatch(
             x=_row(x),
@@ -242,7 +250,7 @@ class _Referee:
             operation=question.operation,
             layer=question.layer,
             neuron=question.neuron,
-            location=locate(self.net, self.device, question, x, got, diagnosis),
+            location=locate(self.net, self.device, question, x, got, diagnosis) if seen else None,
         )
 
     def diagnose(self, result: Result, results: Sequence[Result]) -> Diagnosis | None:

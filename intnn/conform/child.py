@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import queue
 import signal
 import subprocess
@@ -29,8 +31,9 @@ class Child:
 
     def __init__(self, task: list[str]) -> None:
         command = [sys.executable, "-P", worker.__file__, *task]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+        options: dict[str, Any] = {"start_new_session": True} if os.name == "posix" else {}
+        self._process = subprocess.Popen(  # in a group of its own, so that what it starts can be ended, too
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, **options
         )
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._tail = b""
@@ -107,6 +110,9 @@ class Child:
 
     def end(self) -> None:
         """End it and everything that belongs to it."""
+        if os.name == "posix":
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # all of the group have ended
+                os.killpg(self._process.pid, signal.SIGKILL)
         self._process.kill()
         self._process.wait()
         for thread in self._threads:

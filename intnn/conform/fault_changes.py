@@ -180,6 +180,20 @@ def type_only(b: Beats) -> Beats:
     return replace(b, low=low, high=high)
 
 
+def unbounded(b: Beats, side: str) -> Beats | None:
+    """No bound on one side: what leaves the type there wraps."""
+    if b.clamp != "bounds":
+        return None
+    return replace(b, low=-INT32_MAX - 1) if side == "low" else replace(b, high=INT32_MAX)
+
+
+def short_stride(b: Beats) -> Beats:
+    """Rows of weights that begin one place too early, each against the one before."""
+    outputs, inputs = b.weights.shape
+    places = np.arange(outputs)[:, None] * (inputs - 1) + np.arange(inputs)
+    return replace(b, weights=b.weights.ravel()[places])
+
+
 def symmetric(b: Beats) -> Beats | None:
     """-127 as the lower bound of int8."""
     int8 = b.clamp == "bounds" and b.layer.output.type == "int8" and b.low == -128 < b.high

@@ -120,6 +120,8 @@ MODELS: tuple[FaultModel, ...] = (
         lambda b: replace(b, zero_in=b.layer.output.zero_point),
     ),
     _F("clamp.wrap", "clamp", "wraps instead of saturating", lambda b: replace(b, clamp="wrap")),
+    _F("clamp.min-missing", "clamp", "has no lower bound", partial(changes.unbounded, side="low")),
+    _F("clamp.max-missing", "clamp", "has no upper bound", partial(changes.unbounded, side="high")),
     _F("clamp.type-only", "clamp", "clamps to its type's range only", changes.type_only),
     _F("clamp.before-zero-point", "clamp", "saturates before it adds the zero point", changes.clamped_before),
     _F("relu.at-zero", "clamp", "has its ReLU at 0 instead of at the zero point", changes.at_zero),
@@ -176,6 +178,12 @@ MODELS: tuple[FaultModel, ...] = (
         "accumulate",
         "uses the next neuron's weights",
         lambda b: replace(b, weights=np.roll(b.weights, -1, axis=0)),
+    ),
+    _F(
+        "weights.short-stride",
+        "accumulate",
+        "steps from row to row of its weights by one too little",
+        changes.short_stride,
     ),
     _F(
         "weights.last-rows",

@@ -16,6 +16,7 @@ from intnn.conform.protocol import IDS, SHORT, Reply, parse_reply, quoted, reque
 from intnn.conform.replies import output_type, require_model, unfit
 from intnn.conform.wire import ClosedError, Port, Process, Wire
 from intnn.errors import FileError, UsageError
+from intnn.formats.native import network_hash
 from intnn.model import Network
 
 IN_A_ROW, IN_ALL = 5, 100
@@ -233,7 +234,11 @@ class PipeDevice(Device):
         if asked.batch and asked.reply:
             first, second = _words(asked.reply), _words(reply)
             text = f"both times {quoted(first)}" if first == second else f"{quoted(first)}, then {quoted(second)}"
-            asked.batch.answers.notes[asked.row] = Failure("twice", text)
+            latest = self._latest
+            if latest and latest.batch and latest.batch is not asked.batch:  # those answers are with the referee
+                latest.batch.answers.notes.setdefault(latest.row, Failure("twice", f"an earlier request, {text}"))
+            else:
+                asked.batch.answers.notes[asked.row] = Failure("twice", text)
 
     # --- the pipe
 
@@ -284,9 +289,12 @@ class PipeDevice(Device):
 
     def _resume(self) -> None:
         """After a disturbance: go on with the device if it says hello, else end it."""
-        if not self._greet(self._timeout):
+        hello = self._greet(self._timeout)
+        if not hello:
             self._deaths += 1
             self._hang_up(patient=False)
+        elif hello.text not in ("-", network_hash(self._net)[:16]):
+            self._garbage = f"it holds the model {hello.text} now"
 
     def _look_back(self) -> None:
         """Hear what the device still says to the rows of a batch."""

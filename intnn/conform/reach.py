@@ -204,29 +204,33 @@ class Stage:
         return self._sets[neuron]
 
     def _find_steps(self) -> None:
-        """By bisection: below ``steps`` the output is less than the level, at it not."""
-        first, last = int(self.output_low.min()) + 1, int(self.output_high.max())
+        """By bisection: below ``steps`` the output is less than the level, at it not. Of a step between an accumulator
+        that can occur and one just beyond, the one side is an event still."""
+        least, most = np.maximum(self.low - 1, self.proof.acc_low), np.minimum(self.high + 1, self.proof.acc_high)
+        output_low, output_high = self.finish(least[None])[1][0], self.finish(most[None])[1][0]
+        first, last = int(output_low.min()) + 1, int(output_high.max())
         self.complete = last - first < MOST_LEVELS
         count = min(MOST_LEVELS, last - first + 1)
         spread = first + np.arange(count, dtype=np.int64) * (last - first) // max(1, count - 1)
         edges = [level for level in (self.beats.low + 1, self.beats.high) if first <= level <= last]
         levels = np.unique(np.concatenate([spread, np.array(edges, np.int64)]))[:, None]
         shape = (len(levels), self.outputs)
-        below, steps = np.broadcast_to(self.low, shape), np.broadcast_to(self.high, shape)
+        below, steps = np.broadcast_to(least, shape), np.broadcast_to(most, shape)
         while np.any(steps - below > 1):
             middle = (below + steps) >> 1
             enough = self.finish(middle)[1] >= levels
             steps, below = np.where(enough, middle, steps), np.where(enough, below, middle)
-        self.real: Bools = (levels > self.output_low) & (levels <= self.output_high)
+        self.real: Bools = (levels > output_low) & (levels <= output_high)
         self.steps: Int64 = steps
         self.tightest = np.full((2, self.outputs), np.iinfo(np.int64).min)
         sides: dict[int, list[tuple[Int64, Points]]] = {}
         for side, change in ((0, 1), (1, -1)):  # just below, and at
             acc = self.steps - 1 + side
             if self.constants is not None and len(levels):
-                slack = np.where(self.real, np.abs(self._residue(acc)), np.iinfo(np.int64).max)
+                inside = self.real & (acc >= self.low) & (acc <= self.high)
+                slack = np.where(inside, np.abs(self._residue(acc)), np.iinfo(np.int64).max)
                 best = acc[slack.argmin(axis=0), np.arange(self.outputs)]
-                self.tightest[side] = np.where(self.real.any(axis=0), best, self.tightest[side])
+                self.tightest[side] = np.where(inside.any(axis=0), best, self.tightest[side])
             v, y = self.finish(acc)
             beyond = self.finish(acc + change)[1]
             at = np.nonzero(self.real & (beyond != y))

@@ -24,6 +24,7 @@ MOST = 1 << 16  # characters of a line
 
 _KINDS = "|".join((*ARGUMENTS, "ok", "more", "skip", "error", VERSION))
 _BEGINNING = re.compile(rf"(?<![0-9A-Za-z.:_-])[0-9]{{1,5}} (?:{_KINDS})(?![0-9A-Za-z_])")
+_DEBUG = re.compile(r"(?:[<>] )?#")  # as the host has it, too: nothing in such a line is a message
 
 
 def replay(net: Network, path: str | PathLike[str]) -> ReplayDevice:
@@ -113,6 +114,8 @@ class ReplayDevice(Device):
 
     def _understand(self, line: str) -> bool:
         """Whether the line is a message, or debug output, or empty."""
+        if _DEBUG.match(line):
+            return True
         for text in _messages(line):
             request = parse_request(text)
             if request and request.numbers is not None and request.command in ARGUMENTS:
@@ -121,7 +124,7 @@ class ReplayDevice(Device):
                     return True
             elif reply := parse_reply(text):
                 return self._hear_reply(reply)
-        return not line or line[0] == "#" or line in (">", "<") or line.startswith(("> #", "< #"))
+        return not line or line in (">", "<")
 
     def _hear_request(self, request: Request) -> None:
         assert request.numbers is not None

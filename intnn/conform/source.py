@@ -115,6 +115,8 @@ class _Evaluated(Device):
                     row: Failure("trap", f"{trap.where}: {trap.kind}" if trap.where else trap.kind)
                     for row, trap in result.traps.items()
                 }
+                if len(failures) == len(rows):  # there are no outputs
+                    return Answers(nothing, failures)
                 result.outputs[list(failures)] = 0
                 return Answers(result.outputs, failures)
         return Answers(nothing, {row: Failure("error", self._refusal) for row in range(len(rows))})

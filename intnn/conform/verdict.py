@@ -154,15 +154,21 @@ class Report:
         return tuple(g.name for g in self.groups if g.passed and g.name in self.expected_failures)
 
     @property
+    def judged(self) -> bool:
+        """Whether anything was answered: an inference, where inferences were asked."""
+        inferences = [g for g in self.groups if not g.name.startswith(("requantize layer ", "dense layer "))]
+        return any(group.answered for group in inferences or self.groups)
+
+    @property
     def outcome(self) -> str:
         """``mismatch`` where an answer is wrong that is not expected to be; else ``died`` where questions stayed
-        without an answer, answers broke the protocol, the device contradicts itself, or nothing at all was answered;
-        else ``pass``. That it declines to answer is no fault of a device that answers something."""
+        without an answer, answers broke the protocol, the device contradicts itself, or nothing at all or no
+        inference was answered; else ``pass``. That it declines to answer is no fault of a device that answers
+        something."""
         if self.unexpected:
             return "mismatch"
         lost = [failure for _, _, failure in (*self.failures, *self.notes) if failure.kind != "skip"]
-        judged = any(group.answered for group in self.groups)
-        return "pass" if judged and not lost and not self.flaky else "died"
+        return "pass" if self.judged and not lost and not self.flaky else "died"
 
     @property
     def exit_code(self) -> int:

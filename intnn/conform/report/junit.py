@@ -78,8 +78,8 @@ def _device(report: Report) -> ET.Element:
     ]
     if report.flaky is not None:
         problems.append(f"contradicts itself: {words.flaky_line(report.flaky)}")
-    if not any(group.answered for group in report.groups):
-        problems.append("answered nothing")
+    if not report.judged:
+        problems.append("answered no inference" if any(g.answered for g in report.groups) else "answered nothing")
     if not problems:
         return _case("device", report)
     return _case("device", report, "error", f"{_whose(report)}: {problems[0]}", "\n".join(problems))

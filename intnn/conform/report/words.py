@@ -53,7 +53,7 @@ def word(report: Report) -> str:
     """The outcome in a word or two."""
     if report.outcome != "died":
         return report.outcome.upper()
-    if not any(group.answered for group in report.groups):
+    if not report.judged:
         return "NO ANSWER"
     if any(failure.kind != "skip" for _, _, failure in report.failures):
         return "DIED"
@@ -77,6 +77,8 @@ def headline(report: Report) -> str:
     if word(report) == "PROTOCOL BROKEN":
         return f"{device} {right}, but broke the protocol on {len(report.notes):,} of {asked}"
     if word(report) == "NO ANSWER":
+        if any(group.answered for group in report.groups):
+            return f"{device} answered no inference of {model}, only questions about its layers alone"
         return f"{device} answered none of {asked} of {model}"
     if report.outcome == "died":
         return f"{device} gave two different answers to the same input of {model}"
