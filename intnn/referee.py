@@ -6,7 +6,9 @@ import argparse
 import json
 import re
 import shlex
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -143,7 +145,7 @@ def _conform(arguments: argparse.Namespace) -> int:
         if arguments.x:
             rows, _ = engines.batch(net, np.array([_row(given, net) for given in arguments.x], np.int64))
         expected = _names(arguments.expect_failures) if arguments.expect_failures else ()
-        with _device(net, arguments) as device, _progress() as progress:
+        with _ended_by_signal(), _device(net, arguments) as device, _progress() as progress:
             report = campaign.run(
                 net,
                 device,
@@ -257,10 +259,11 @@ def row_text(row: tuple[int, ...]) -> str:
 def _again(arguments: argparse.Namespace, x: tuple[int, ...] | None) -> str:
     """The command line that repeats a campaign, or that asks the input ``x`` alone."""
     words = ["intnn", "conform", arguments.model]
-    for name in ("profile", *DEVICES, "function", "target", "baud", "timeout"):
+    for name in ("profile", *DEVICES, "function", "target", "baud", "timeout", "expect_failures"):
         value = getattr(arguments, name)
         if value is not None:
-            words += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
+            given = [f"--{name.replace('_', '-')}", str(value)]
+            words += ["=".join(given)] if given[1].startswith("-") else given
     if arguments.optimize:
         words.append(f"-O{arguments.optimize}")
     if x is not None and arguments.replay is None:
@@ -281,6 +284,19 @@ def _names(path: str) -> tuple[str, ...]:
             "file.syntax", "not UTF-8 text", where=path, expected="a name of a group on each line"
         ) from None
     return tuple(name for line in lines if (name := line.partition("#")[0].strip()))
+
+
+@contextmanager
+def _ended_by_signal() -> Iterator[None]:
+    """SIGTERM, with which CI systems end what takes too long, leaves no process and no folder behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -151,8 +151,6 @@ def inputs(net: Network, rows: int | None = None, *, constructed: int = 512, see
     return row if rows is None else st.lists(row, min_size=rows, max_size=rows).map(np.stack)
 
 
-
-
 def accumulators(net: Network, layer: int, neuron: int) -> st.SearchStrategy[int]:
     """Accumulators of a neuron, all within what the overflow proof allows [overflow.valid]: both sides of its steps,
     its ends, powers of two and their neighbours, and any others.

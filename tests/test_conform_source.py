@@ -169,7 +169,8 @@ def test_mistakes(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert mistake(good, "nothing") == "usage.option"
     assert mistake(good, target="z80") == "usage.target"
     assert mistake(good, optimize="9") == "usage.option"
-    assert mistake("floats.c") == "c.subset"  # which function?
+    (tmp_path / "two.c").write_text(FLOATS + FLOATS.replace(" f(", " h("))
+    assert mistake("two.c") == "c.subset"  # which function?
     if find("zig") is not None:
         assert mistake("floats.c", "g", target="zig") == "target.compile"
         (tmp_path / "broken.c").write_text("void f(")

@@ -88,8 +88,9 @@ def run(
     flaky = referee.ask_again(results)
     wrong = [result for result in results if result.differs.any()]
     mismatch = diagnosis = None
-    if wrong:
-        diagnosis = referee.diagnose(wrong[-1], results)  # of inferences, if any of these is wrong
+    if wrong and flaky is None:
+        told = [result for result in wrong if result.part.question.operation != "layer"] or wrong
+        diagnosis = referee.diagnose(told[-1], results)  # of inferences, if any of these is wrong
         mismatch = referee.smallest(wrong[0], diagnosis)  # of the most specific question
     heat, observed = referee.heat(results, diagnosis)
     return Report(
@@ -123,7 +124,8 @@ def _plan(
         return [Part(RUN, np.asarray(rows, np.int64), ("given",) * len(rows))], ()
     parts = []
     for question in questions(net, device.operations):
-        recorded, name = device.rows(question), f"{question.operation} layer {question.layer}"
+        recorded = device.rows(question)
+        name = f"{question.operation} layer {question.layer}".replace("layer layer", "layer")
         if recorded is not None:
             group = "recorded" if question == RUN else f"{name} recorded"
             if len(recorded):
@@ -136,7 +138,10 @@ def _plan(
         elif question.operation == "dense":
             inputs = construct.layer_inputs(net, question.layer, max(1, count // len(net.layers)), seed)
             parts.append(Part(question, inputs, (name,) * len(inputs)))
-        elif question == RUN:
+        elif question.operation == "layer":
+            inputs = construct.plan(net, count, seed).x[:LAYER_ROWS]
+            parts.append(Part(question, inputs, (f"{name} outputs",) * len(inputs)))
+        else:
             plan = construct.plan(net, count, seed)
             return [*parts, Part(RUN, plan.x, tuple(plan.groups))], tuple(plan.events)
     return parts, ()
@@ -151,7 +156,8 @@ def _summary(results: Sequence[Result]) -> tuple[Group, ...]:
             mine = names == name
             wrong = np.flatnonzero(mine & result.differs)
             first = result.begin + int(wrong[0]) if len(wrong) else None
-            group = Group(name, int(mine.sum()), int((mine & result.answered).sum()), len(wrong), first)
+            answered, operation = int((mine & result.answered).sum()), result.part.question.operation
+            group = Group(name, int(mine.sum()), answered, len(wrong), first, operation)
             groups.setdefault(name, []).append(group)
     return tuple(
         Group(
@@ -160,6 +166,7 @@ def _summary(results: Sequence[Result]) -> tuple[Group, ...]:
             sum(group.answered for group in same),
             sum(group.wrong for group in same),
             next((group.first_wrong for group in same if group.first_wrong is not None), None),
+            same[0].operation,
         )
         for name, same in groups.items()
     )
@@ -232,7 +239,7 @@ class _Referee:
         zero = 0 if question.operation == "requantize" else min(max(source.zero_point, source.min), source.max)
         x = min((result.part.rows[row] for row in wrong), key=lambda row: smallness(row, zero))
         tries = 0
-        if question.operation in ("run", "dense") and self.device.rows(question) is None:
+        if question.operation != "requantize" and self.device.rows(question) is None:
             x, tries = shrink(source, x, lambda rows: self._wrong(question, rows))
         answer = self._ask(question, x[None, :])
         got = answer.outputs[0]

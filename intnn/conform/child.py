@@ -76,7 +76,7 @@ class Child:
                 line = self._lines.get(timeout=min(timeout / 4, 0.2))
             except queue.Empty:
                 now = progress()
-                if now != seen:
+                if now > seen:  # code that forks may count twice, from an earlier row
                     seen, since = now, time.monotonic()
                 elif time.monotonic() - since > timeout:
                     raise self._ended("hang", f"none within {timeout:g} s") from None

@@ -49,6 +49,8 @@ def locate(
         alone = Network(net.inputs[question.layer], (net.layers[question.layer],))
         return _place(net, device, question.layer, engines.trace(alone, x)[0], got, best, observed=True)
     trace = engines.trace(net, x)
+    if question.operation == "layer":
+        return _place(net, device, question.layer, trace[question.layer], got, best, observed=True)
     if "layer" in device.operations:
         for k in range(len(net.layers) - 1):
             answer = device.ask(Question("layer", k), x[None, :])

@@ -100,13 +100,15 @@ class Event:
 @dataclass(frozen=True)
 class Group:
     """The inputs of one kind, a test case with a permanent ``name``: how many there are, how many were ``answered``,
-    how many of the answers were ``wrong``, and the number of the ``first_wrong`` inference (from 1)."""
+    how many of the answers to ``operation`` were ``wrong``, and the number of the ``first_wrong`` inference (from
+    1)."""
 
     name: str
     inputs: int
     answered: int
     wrong: int
     first_wrong: int | None = None
+    operation: str = "run"
 
     @property
     def passed(self) -> bool:
@@ -156,19 +158,24 @@ class Report:
     @property
     def judged(self) -> bool:
         """Whether anything was answered: an inference, where inferences were asked."""
-        inferences = [g for g in self.groups if not g.name.startswith(("requantize layer ", "dense layer "))]
-        return any(group.answered for group in inferences or self.groups)
+        return any(group.answered for group in self.inferences or self.groups)
+
+    @property
+    def inferences(self) -> tuple[Group, ...]:
+        """The groups of whole inferences."""
+        return tuple(group for group in self.groups if group.operation == "run")
 
     @property
     def outcome(self) -> str:
-        """``mismatch`` where an answer is wrong that is not expected to be; else ``died`` where questions stayed
-        without an answer, answers broke the protocol, the device contradicts itself, or nothing at all or no
-        inference was answered; else ``pass``. That it declines to answer is no fault of a device that answers
-        something."""
-        if self.unexpected:
+        """``died`` where the device contradicts itself, so that nothing follows from its answers; else ``mismatch``
+        where an answer is wrong that is not expected to be; else ``died`` where questions stayed without an answer,
+        answers broke the protocol, or nothing was answered; else ``pass``. That a device declines questions about its
+        layers alone is no fault of it; that it declines an inference is."""
+        if self.unexpected and not self.flaky:
             return "mismatch"
         lost = [failure for _, _, failure in (*self.failures, *self.notes) if failure.kind != "skip"]
-        return "pass" if self.judged and not lost and not self.flaky else "died"
+        whole = all(group.answered == group.inputs for group in self.inferences)
+        return "pass" if self.judged and whole and not lost and not self.flaky else "died"
 
     @property
     def exit_code(self) -> int:

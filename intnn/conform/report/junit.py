@@ -80,6 +80,8 @@ def _device(report: Report) -> ET.Element:
         problems.append(f"contradicts itself: {words.flaky_line(report.flaky)}")
     if not report.judged:
         problems.append("answered no inference" if any(g.answered for g in report.groups) else "answered nothing")
+    if words.word(report) == "INCOMPLETE":
+        problems.append("declined inferences")
     if not problems:
         return _case("device", report)
     return _case("device", report, "error", f"{_whose(report)}: {problems[0]}", "\n".join(problems))

@@ -90,6 +90,7 @@ def rows(report: Report) -> Iterator[tuple[str, str]]:
     yield from _list("protocol", words.failure_lines(report.notes))
     yield from _list("coverage", words.coverage_lines(report.events))
     notable = [group for group in report.groups if not group.passed or group.name in report.expected_failures]
+    notable.sort(key=lambda group: (group.passed, group.name in report.expected_failures))  # what counts comes first
     lines = [f"{words.printable(group.name)}: {words.group_line(group, report)}" for group in notable]
     lines += [f"{words.printable(name)}: expected to fail, but not a group here" for name in _missing(report)]
     rest = [f"and {words.count(len(lines) - MOST, 'more group')}"] if len(lines) > MOST else []

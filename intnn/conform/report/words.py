@@ -53,35 +53,44 @@ def word(report: Report) -> str:
     """The outcome in a word or two."""
     if report.outcome != "died":
         return report.outcome.upper()
+    if report.flaky is not None:
+        return "CONTRADICTS ITSELF"
     if not report.judged:
         return "NO ANSWER"
     if any(failure.kind != "skip" for _, _, failure in report.failures):
         return "DIED"
-    if report.flaky is not None:
-        return "CONTRADICTS ITSELF"
-    return "PROTOCOL BROKEN" if report.notes else "NO ANSWER"
+    return "PROTOCOL BROKEN" if report.notes else "INCOMPLETE"
+
+
+def asked_of(report: Report) -> str:
+    """``4,096 inferences``, with the questions about layers alone where there were any."""
+    whole = sum(group.inputs for group in report.inferences)
+    alone = inferences(report) - whole
+    parts = [count(whole, "inference")] if whole or not alone else []
+    return " and ".join([*parts, *([count(alone, "question") + " about layers"] if alone else [])])
 
 
 def headline(report: Report) -> str:
     """What came of the campaign, in one sentence without its :func:`word`."""
     device, model = printable(report.device), printable(report.model)
-    asked = count(inferences(report), "inference")
+    asked = asked_of(report)
     wrong = sum(group.wrong for group in report.groups)
     if report.outcome == "mismatch":
         return f"{device} differs from {model} on {wrong:,} of {asked}"
     unanswered = inferences(report) - sum(group.answered for group in report.groups)
     right = f"gives the outputs of {model}"
-    if word(report) == "DIED":
-        rest = "the answers it gave are right" if not wrong else f"{wrong:,} wrong answers were expected"
-        return f"{device} left {unanswered:,} of {asked} of {model} without an answer; {rest}"
-    if word(report) == "PROTOCOL BROKEN":
-        return f"{device} {right}, but broke the protocol on {len(report.notes):,} of {asked}"
-    if word(report) == "NO ANSWER":
-        if any(group.answered for group in report.groups):
+    match word(report):
+        case "CONTRADICTS ITSELF":
+            return f"{device} gave two different answers to the same input of {model}"
+        case "NO ANSWER" if any(group.answered for group in report.groups):
             return f"{device} answered no inference of {model}, only questions about its layers alone"
-        return f"{device} answered none of {asked} of {model}"
-    if report.outcome == "died":
-        return f"{device} gave two different answers to the same input of {model}"
+        case "NO ANSWER":
+            return f"{device} answered none of {asked} of {model}"
+        case "DIED" | "INCOMPLETE":
+            rest = "the answers it gave are right" if not wrong else f"{wrong:,} wrong answers were expected"
+            return f"{device} left {unanswered:,} of {asked} of {model} without an answer; {rest}"
+        case "PROTOCOL BROKEN":
+            return f"{device} {right}, but broke the protocol on {len(report.notes):,} of {asked}"
     if wrong:
         return f"{device} differs from {model} on {wrong:,} of {asked}, all in groups that are expected to fail"
     if unanswered:
