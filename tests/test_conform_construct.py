@@ -334,7 +334,7 @@ def test_biases_and_rounding_constants_off_by_one() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [1])
 def test_what_random_inputs_miss(seed: int, capsys: pytest.CaptureFixture[str]) -> None:
     """How many of all 146 such faults uniform random inputs miss in 10,000 tries, printed; what 100,000 find, 200
     constructed ones do."""

@@ -135,7 +135,7 @@ def test_the_page_says_what_it_must(network: str) -> None:
     assert len(named) >= 0.95 * len(cells)
 
 
-PART = 5  # one in so many of what the page was made of is tried again
+PART = 10  # one in so many of what the page was made of is tried again
 
 
 @compiled

@@ -31,6 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("right.c").write_text(RIGHT)
     Path("wrong.c").write_text(RIGHT.replace("int32_t acc = b1[o];", "int32_t acc = b1[o] + 1;"))
     Path("float.c").write_text(RIGHT.replace("int32_t acc = b0[o];", "float acc = b0[o];"))
+    Path("two.c").write_text("void one(const int8_t x[], int8_t y[]) {}\nvoid two(const int8_t x[], int8_t y[]) {}\n")
     Path("trap.c").write_text(RIGHT.replace("acc * m +", "acc * m * 1024 +"))
     Path("latin.c").write_bytes(b"/* \xe9 */")
     np.save("x.npy", np.random.default_rng(0).integers(-128, 128, (50, 6)))
@@ -129,7 +130,7 @@ MISTAKES = {
     "run right.c --model net.json --input x.npy --output right.c": "usage.option",
     "run net.json --input x.npy --target gcc": "usage.option",
     "run right.c --model net.json --input x.npy --target z80": "usage.target",
-    "run float.c --model net.json --input x.npy --target zig": "c.subset",
+    "run two.c --model net.json --input x.npy --target zig": "c.subset",
     "run right.c --model net.json --input x.npy --target zig -O 9": "usage.option",
     "verify right.c --model net.json --function nothing": "usage.option",
     "cost net.json --budget=": "usage.budget",
