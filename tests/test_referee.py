@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -237,6 +239,16 @@ def test_rows_are_written_as_they_are_read() -> None:
     assert row_text((1, 1, 1, -2, 0, 0)) == "3*1,-2,0,0"
 
 
+@pytest.mark.usefixtures("folder")
+def test_rows_are_read_as_reports_show_them(capsys: pytest.CaptureFixture[str]) -> None:
+    given = [1, 1, 1, -2, 0, 0]
+    assert len(given) == NETWORK.sizes[0]
+    for text in ("1,1,1,-2,0,0", "3*1,-2,2*0", "[1 x 3, -2, 0 x 2]"):
+        code, out, _ = call(f"conform net.json --python math:factorial '--x={text}' --json", capsys)
+        failures = json.loads(out)["failures"]  # which show what was asked
+        assert (code, [failure["input"] for failure in failures]) == (3, [given])
+
+
 def test_assert_conforms() -> None:
     assert assert_conforms(NETWORK, lambda x: intnn.run(NETWORK, x), count=200).outcome == "pass"
     with pytest.raises(AssertionError, match="MISMATCH"):
@@ -252,5 +264,26 @@ def test_nothing_is_left_running(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = call(f"conform net.json --cmd {program} --timeout 1 --count 10", capsys)
     assert code in (2, 3)
     assert "error[device.start]" in err or code == 3
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(Path("pid").read_text()), 0)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a signal that asks to end")
+def test_a_signal_leaves_nothing_behind(folder: Path) -> None:
+    """As a CI system ends what takes too long: no process and no folder stays."""
+    Path("waits.py").write_text(
+        "import os, time\ndef run(x):\n    open('pid', 'w').write(str(os.getpid()))\n    time.sleep(600)\n"
+    )
+    (folder / "temporary").mkdir()
+    words = [sys.executable, "-m", "intnn", "conform", "net.json", "--python", "waits:run", "--count", "5"]
+    environment = {**os.environ, "TMPDIR": str(folder / "temporary")}
+    with subprocess.Popen([*words, "--timeout", "600"], env=environment) as process:
+        deadline = time.monotonic() + 60
+        while not (Path("pid").is_file() and Path("pid").read_text()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert [*(folder / "temporary").iterdir()]
+        process.terminate()
+        assert process.wait(timeout=30) == 143
+    assert not [*(folder / "temporary").iterdir()]
     with pytest.raises(ProcessLookupError):
         os.kill(int(Path("pid").read_text()), 0)
