@@ -15,13 +15,17 @@ from typing import TYPE_CHECKING
 from intnn.bounds import prove
 from intnn.engines import run, trace
 from intnn.errors import IntnnError
+from intnn.floats.scheme import Scheme
 from intnn.formats.native import dump, dumps, load, loads
 from intnn.model import Q31, Activation, Dense, Fixed, Network, Scales
 from intnn.profiles import with_profile
 from intnn.version import SPEC_VERSION, __version__
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from intnn.ccheck.verify import Verdict
+    from intnn.floats.quantize import Quantized
 
 
 def import_tflite(path: str | Path, *, profile: str) -> Network:
@@ -33,6 +37,28 @@ def import_tflite(path: str | Path, *, profile: str) -> Network:
     from intnn.formats import tflite  # here, because `import intnn` is to be quick
 
     return tflite.import_tflite(path, profile=profile)
+
+
+def quantize(
+    model: object,
+    calib: npt.ArrayLike,
+    scheme: Scheme = Scheme(),  # noqa: B008  # frozen
+    *,
+    input_range: tuple[int, int] | None = None,
+) -> Quantized:
+    """A float ``model`` in integers: ``.network`` is valid and proved, ``.report`` says of each field how it came
+    about.
+
+    ``model`` is a path of a file of weights, or a model of scikit-learn, PyTorch, Keras or JAX, or what
+    :func:`intnn.formats.weights.from_object` takes besides; ``calib`` (batch, inputs) are samples of its input. See
+    :func:`intnn.floats.quantize.quantize`, and :func:`intnn.floats.attribution.attribute` for what each step cost.
+    """
+    from intnn import files  # as above
+    from intnn.floats.quantize import quantize as quantize_floats
+    from intnn.formats import weights
+
+    source = files.read_floats(str(model)) if isinstance(model, str | Path) else weights.from_object(model)
+    return quantize_floats(source.network, calib, scheme=scheme, input_range=input_range)
 
 
 def emit_c(net: Network, prefix: str = "net", *, size: bool = False) -> str:
@@ -71,6 +97,7 @@ __all__ = [
     "IntnnError",
     "Network",
     "Scales",
+    "Scheme",
     "__version__",
     "dump",
     "dumps",
@@ -79,6 +106,7 @@ __all__ = [
     "load",
     "loads",
     "prove",
+    "quantize",
     "run",
     "trace",
     "verify_c",

@@ -16,10 +16,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from intnn import bounds, engines, files, firmware, golden, profiles, referee
+from intnn import bounds, engines, files, firmware, golden, profiles, quantizing, referee
 from intnn.demo import demo
 from intnn.errors import InputError, IntnnError, ModelError, UsageError
-from intnn.formats import native, tflite
+from intnn.formats import native
 from intnn.model import Q31, Fixed, HostRule, IntArray, Network
 from intnn.version import SPEC_VERSION, __version__
 
@@ -94,11 +94,12 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--profile", help=profile_help)
     sub.add_argument("--json", action="store_true", help="the proof as JSON, with every neuron's bounds")
 
-    sub = command("import", _import, "turn a TFLite model of dense layers into a model file")
-    sub.add_argument("model", help="a .tflite file")
-    sub.add_argument("--profile", required=True, help=profile_help)
+    sub = command("import", _import, "turn a quantized TFLite or ONNX model of dense layers into a model file")
+    sub.add_argument("model", help="a .tflite or .onnx file")
+    sub.add_argument("--profile", help=f"{profile_help}; .onnx files follow onnxruntime's, fp32even, if not told")
     sub.add_argument("-o", "--output", metavar="MODEL.json", help="where the model file goes; without it, stdout")
 
+    quantizing.add_commands(command, profile_help)
     firmware.add_commands(command, profile_help)
     referee.add_commands(command, profile_help)
 
@@ -161,7 +162,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _import(arguments: argparse.Namespace) -> int:
     files.require_other_file(arguments.output, arguments.model)
-    result = tflite.read_tflite(arguments.model, profile=arguments.profile)
+    result = files.read_import(arguments.model, arguments.profile)
     if arguments.output:
         native.dump(result.network, arguments.output)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,28 +11,64 @@ import numpy as np
 
 from intnn import profiles
 from intnn.errors import FileError, ModelError, UsageError
+from intnn.floats.network import FloatNetwork
 from intnn.formats import native, tflite
 from intnn.formats.flatbuffer import is_tflite
+from intnn.formats.report import Import
 from intnn.model import IntArray, Network
 
 
 def read_model(path: str, profile: str | None) -> Network:
-    """The network of a model file or a TFLite file, not proved yet, under ``profile`` if one is given."""
+    """The network of a model file, a TFLite file or an ONNX file, not proved yet, under ``profile`` if one is given."""
+    if path.endswith(".onnx"):
+        return read_import(path, profile).network
     data = native.read_bytes(path)
     if is_tflite(data):
         if profile is None:
-            raise UsageError(
-                "usage.option",
-                "a TFLite file does not say how to round",
-                where=path,
-                expected="--profile with one of " + ", ".join(profiles.PROFILES),
-            )
+            raise _no_profile(path)
         return tflite.import_tflite(path, profile=profile)
     net = native.read(data, where=path)
     try:
         return net if profile is None else profiles.with_profile(net, profile)
     except ModelError as error:
         raise error.within(path) from None
+
+
+def read_floats(path: str, activations: Sequence[str] | None = None) -> Import[FloatNetwork]:
+    """The network of floats in ``path``, and how each field came about.
+
+    ``path`` is a .onnx, .npz, .json or .safetensors file, or FILE.py:NAME; ``activations`` says which activation each
+    layer has, where the file does not.
+    """
+    if path.endswith(".onnx"):
+        from intnn.formats import onnx  # here, because few need it
+
+        if activations is not None:
+            raise UsageError("usage.option", "an ONNX file says which activations it has", where=path)
+        return onnx.read_float(path)
+    from intnn.formats import weights
+
+    return weights.read_weights(path, activations=activations)
+
+
+def read_import(path: str, profile: str | None) -> Import[Network]:
+    """The network of a quantized TFLite or ONNX file, and how each field came about."""
+    if path.endswith(".onnx"):
+        from intnn.formats import onnx
+
+        return onnx.read_quantized(path, profile=profile)
+    if profile is None:
+        raise _no_profile(path)
+    return tflite.read_tflite(path, profile=profile)
+
+
+def _no_profile(path: str) -> UsageError:
+    return UsageError(
+        "usage.option",
+        "a TFLite file does not say how to round",
+        where=path,
+        expected="--profile with one of " + ", ".join(profiles.PROFILES),
+    )
 
 
 def require_other_file(output: str | None, *inputs: str) -> None:
@@ -53,7 +90,7 @@ def read_array(path: str) -> IntArray:
         raise FileError("file.read", f"cannot be read: {error.strerror or error}", where=path) from None
     except (ValueError, EOFError, SyntaxError, TypeError, OverflowError, MemoryError, RecursionError):
         pass  # what numpy raises for a damaged header
-    raise FileError("file.array", "not a .npy file", where=path, expected="numpy.save of an array of integers")
+    raise FileError("file.array", "not a .npy file", where=path, expected="numpy.save of an array of numbers")
 
 
 def folder(path: str) -> Path:

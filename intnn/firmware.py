@@ -285,10 +285,7 @@ def _cost(arguments: argparse.Namespace) -> int:
                 repair="another level with -O, or another compiler; intnn verify says whether the C is right",
             )
         )
-    for excess in budget.excesses(result) if budget else ():
-        problems.append(
-            UsageError("target.budget", excess, repair="a smaller network, --size, or another level with -O")
-        )
+    problems += excesses(result, budget)
     for problem in problems:
         print(f"error[{problem.code}]: {problem}", file=sys.stderr)
     return 1 if problems else 0
@@ -306,6 +303,12 @@ def network_cost(net: Network, source: str, **options: Any) -> Any:
     ]
     x = cost_inputs(net)
     return costs.cost(source, "net_run", x, net.sizes[-1], net.output.type, layers=layers, **options)
+
+
+def excesses(cost: Any, budget: Any) -> list[UsageError]:
+    """What exceeds the ``budget``, if there is one: an error ``target.budget`` each for flash and RAM."""
+    repair = "a smaller network, --size, or another level with -O"
+    return [UsageError("target.budget", text, repair=repair) for text in (budget.excesses(cost) if budget else ())]
 
 
 def cost_inputs(net: Network) -> IntArray:

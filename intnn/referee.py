@@ -21,6 +21,7 @@ from intnn import bounds, engines, files
 from intnn.errors import FileError, InputError, IntnnError, UsageError
 from intnn.formats import native
 from intnn.model import Network
+from intnn.progress import progress
 
 Add = Callable[[str, Any, str], argparse.ArgumentParser]
 
@@ -145,7 +146,11 @@ def _conform(arguments: argparse.Namespace) -> int:
         if arguments.x:
             rows, _ = engines.batch(net, np.array([_row(given, net) for given in arguments.x], np.int64))
         expected = _names(arguments.expect_failures) if arguments.expect_failures else ()
-        with _ended_by_signal(), _device(net, arguments) as device, _progress() as progress:
+        with (
+            _ended_by_signal(),
+            _device(net, arguments) as device,
+            progress("constructing inputs", "inferences") as tell,
+        ):
             report = campaign.run(
                 net,
                 device,
@@ -155,7 +160,7 @@ def _conform(arguments: argparse.Namespace) -> int:
                 model=arguments.model,
                 command=partial(_again, arguments),
                 expected_failures=expected,
-                progress=progress,
+                progress=tell,
             )
     except IntnnError as error:
         raise error.within(arguments.model) if error.code.startswith("model.") else error from None
@@ -297,24 +302,6 @@ def _ended_by_signal() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on stderr where that is a terminal and rich is installed."""
-    try:
-        from rich.console import Console
-        from rich.progress import Progress
-    except ImportError:
-        terminal = False
-    else:
-        terminal = sys.stderr.isatty()
-    if not terminal:
-        yield lambda done, of: None
-        return
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("constructing inputs", total=None)
-        yield lambda done, of: bar.update(task, description="inferences", completed=done, total=of)
 
 
 def _explain(arguments: argparse.Namespace) -> int:

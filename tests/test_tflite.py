@@ -26,6 +26,7 @@ from tflite_builder import Layer, Model, Step, build
 import intnn
 from intnn.errors import IntnnError, UsageError
 from intnn.formats import tflite as importer
+from intnn.formats.report import Import
 from intnn.formats.tflite import import_tflite, parse_tflite, read_tflite
 from intnn.profiles import activation_bounds
 
@@ -140,7 +141,7 @@ def behind(model: Model) -> bytes:
     return root + tail
 
 
-def report(imported: importer.Import) -> list[str]:
+def report(imported: Import[intnn.Network]) -> list[str]:
     return [str(line) for line in imported.report]
 
 

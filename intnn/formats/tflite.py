@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +27,7 @@ from intnn.formats.flatbuffer import (
     scale_text,
 )
 from intnn.formats.native import MAX_BYTES, read_bytes
+from intnn.formats.report import Import, Line
 from intnn.model import Q31, TYPES, Activation, Dense, Network, Scales
 from intnn.profiles import activation_bounds, requantization, require_profile
 
@@ -50,33 +50,12 @@ OPTIONS = {"activation": ("NONE", "RELU", "RELU6"), "weights_format": ("DEFAULT"
 """Options of FULLY_CONNECTED and their supported values; asymmetric_quantize_inputs concerns hybrid layers only."""
 
 
-@dataclass(frozen=True)
-class Line:
-    """One line of the report: ``how`` is ``exact`` (copied bit for bit), ``re-derived`` (computed from the scales as
-    the engines do), ``passed over`` (an operator without effect on the integers) or ``note``."""
-
-    where: str
-    how: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.how}: {self.text}"
-
-
-@dataclass(frozen=True, eq=False)
-class Import:
-    """An imported network and the report of how each of its fields came about."""
-
-    network: Network
-    report: tuple[Line, ...]
-
-
 def import_tflite(path: str | Path, *, profile: str) -> Network:
     """The network in the TFLite file ``path``, valid and proved: :func:`read_tflite` without the report."""
     return read_tflite(path, profile=profile).network
 
 
-def read_tflite(path: str | Path, *, profile: str) -> Import:
+def read_tflite(path: str | Path, *, profile: str) -> Import[Network]:
     """The network in the TFLite file ``path`` under ``profile`` (one of :data:`PROFILES`), and the report.
 
     Raises :class:`FileError` ``file.read``, and as :func:`parse_tflite`.
@@ -89,7 +68,7 @@ def read_tflite(path: str | Path, *, profile: str) -> Import:
         raise error.within(str(path)) from None
 
 
-def parse_tflite(data: bytes, *, profile: str, name: str = "") -> Import:
+def parse_tflite(data: bytes, *, profile: str, name: str = "") -> Import[Network]:
     """The network in the bytes ``data`` of a TFLite file, valid and proved, and the report.
 
     Supported is one chain of FULLY_CONNECTED with int8 weights on int8 or int16 activations. Raises

@@ -1,0 +1,83 @@
+"""What the integers of a network mean: real values in, real values out, by the scales its layers carry.
+
+A real value is ``scale * (integer - zero_point)``. Execution never asks for it; people, training data and error figures
+do.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from intnn.engines import batch
+from intnn.errors import InputError, ModelError
+from intnn.floats.network import Floats, rows
+from intnn.model import Activation, IntArray, Network, Scales
+
+
+def encode(net: Network, x: npt.ArrayLike) -> IntArray:
+    """Real values ``x`` (batch, inputs) as the integers that ``net`` takes, rounded half even and clamped.
+
+    Integers are real values too; where the network takes them as they are (scale 1, zero point 0) they have to lie in
+    the declared range. Raises :class:`InputError` ``input.type``, ``input.shape``, ``input.value`` or ``input.range``,
+    :class:`ModelError` ``model.value`` where the network carries no scales.
+    """
+    scale = scales(net)[0].input
+    if np.asarray(x).dtype.kind in "iu" and scale == 1 and net.input.zero_point == 0:
+        return batch(net, np.atleast_2d(np.asarray(x)))[0]
+    return round_to(net.input, scale, rows(x, net.sizes[0])).astype(net.input.type)
+
+
+def decode(net: Network, y: npt.ArrayLike) -> Floats:
+    """The network's outputs ``y`` (batch, outputs) as real values. Raises :class:`ModelError` ``model.value``."""
+    steps: Floats = np.asarray(y, np.float64) - net.output.zero_point
+    return steps * scales(net)[-1].output
+
+
+def scales(net: Network) -> list[Scales]:
+    """The scales of each layer. Raises :class:`ModelError` ``model.value`` where a layer carries none."""
+    found = [layer.scales for layer in net.layers]
+    for i, each in enumerate(found):
+        if each is None:
+            raise ModelError(
+                "model.value",
+                "no scales",
+                where=f"layer {i}",
+                expected="the real scales, which say what the integers mean",
+                repair="make the network by intnn quantize, train or import, which keep them",
+            )
+    return [each for each in found if each is not None]
+
+
+def round_to(activation: Activation, scale: float, values: Floats) -> Floats:
+    """The integers, as float64, that stand for real ``values``: rounded half even, clamped."""
+    return np.clip(np.rint(values / scale) + activation.zero_point, activation.min, activation.max)
+
+
+def metric(target: npt.ArrayLike | None, outputs: int) -> str:
+    """The name of what :func:`error` measures: ``error rate`` for labels (integers, one a row) of more than one output,
+    else ``RMSE``."""
+    kind = None if target is None else np.asarray(target)
+    labels = kind is not None and kind.ndim == 1 and kind.dtype.kind in "iu" and outputs > 1
+    return "error rate" if labels else "RMSE"
+
+
+def error(y: Floats, target: npt.ArrayLike) -> float:
+    """How far outputs ``y`` (batch, outputs) are from ``target``, as :func:`metric` names it.
+
+    The error rate is the share of rows whose largest output is not the labelled one; the RMSE is over rows and
+    outputs. ``target`` is (batch,) labels in [0, outputs), or real values (batch, outputs); (batch,) where there is one
+    output. Raises :class:`InputError` ``input.shape``, ``input.value`` or ``input.range``.
+    """
+    wanted = np.asarray(target)
+    if metric(wanted, y.shape[1]) == "error rate":
+        if len(wanted) != len(y):
+            raise InputError("input.shape", f"{len(wanted)} labels", expected=f"{len(y)}, one for each sample")
+        if wanted.min() < 0 or wanted.max() >= y.shape[1]:
+            found = f"labels within [{wanted.min()}, {wanted.max()}]"
+            raise InputError("input.range", found, expected=f"within [0, {y.shape[1] - 1}], the network's outputs")
+        return float(np.mean(y.argmax(axis=1) != wanted))
+    values = rows(wanted[:, None] if wanted.ndim == 1 else wanted, y.shape[1], "target")
+    if len(values) != len(y):
+        raise InputError("input.shape", f"{len(values)} targets", expected=f"{len(y)}, one for each sample")
+    return float(np.sqrt(np.mean((y - values) ** 2)))

@@ -1,0 +1,309 @@
+"""The commands that lead from floats to integers: quantize, train, and the report in pictures."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from intnn import bounds, files, firmware
+from intnn.errors import InputError, ModelError, UsageError
+from intnn.floats.network import FloatNetwork
+from intnn.floats.scheme import CHOICES, Scheme
+from intnn.formats import native
+from intnn.model import Network
+from intnn.progress import progress
+from intnn.targets.cost import Budget
+
+if TYPE_CHECKING:  # at run time these are imported where they are needed
+    from intnn.floats.auto import Candidate
+    from intnn.floats.quantize import Quantized
+
+Add = Callable[[str, Any, str], argparse.ArgumentParser]
+Data = npt.NDArray[np.generic]
+
+WEIGHTS = "float weights: .npz, .json, .safetensors, .onnx, or FILE.py:NAME for a model made there"
+
+
+def add_commands(command: Add, profile_help: str) -> None:
+    """Add ``quantize``, ``train`` and ``report`` to the command line."""
+    sub = command(
+        "quantize", _quantize, "turn float weights and sample inputs into a network of integers, and say what it cost"
+    )
+    sub.add_argument("weights_file", metavar="WEIGHTS", help=WEIGHTS)
+    sub.add_argument(
+        "--layers", metavar="A,A,...", help="where WEIGHTS does not say: relu, relu6 or none for each layer"
+    )
+    sub.add_argument("--calib", required=True, metavar="X.npy", help="samples of the input, (batch, inputs)")
+    sub.add_argument(
+        "--target", metavar="Y.npy", help="what the outputs should be on them, or labels: errors are against these"
+    )
+    sub.add_argument("-o", "--output", required=True, metavar="NET.json", help="where the model file goes")
+    sub.add_argument(
+        "--c", metavar="DIR", help="also write PREFIX.c and PREFIX.h there, prove them, and say what they cost"
+    )
+    sub.add_argument("--prefix", default="net", metavar="NAME", help="with --c: begins every C name (default: net)")
+    sub.add_argument("--report", metavar="FILE.html", help="also write the report in pictures")
+    sub.add_argument("--auto", action="store_true", help="try all schemes; take the least error that fits --budget")
+    sub.add_argument("--budget", metavar="FLASH,RAM", help="with --auto or --c: what there is, such as 32k,16k")
+    sub.add_argument("--compiler", help="for costs: arm-none-eabi-gcc or zig (default: the first that is installed)")
+    sub.add_argument("--json", action="store_true", help="the result as JSON on stdout")
+    add_scheme(sub)
+
+    sub = command("report", _report, "a page of pictures: headroom, ranges, saturation, errors, cost")
+    sub.add_argument("model", help="a model file, or a TFLite file together with --profile")
+    sub.add_argument(
+        "--data", nargs="+", metavar="FILE.npy", help="X.npy, or X.npy Y.npy: inputs, and what to give for them"
+    )
+    sub.add_argument("--float", metavar="WEIGHTS", help=f"the network before quantization; {WEIGHTS}")
+    sub.add_argument("-o", "--output", required=True, metavar="FILE.html", help="where the page goes")
+    sub.add_argument("--profile", help=profile_help)
+
+
+def add_scheme(sub: argparse.ArgumentParser) -> None:
+    """Add the choices of a :class:`Scheme`."""
+    group = sub.add_argument_group("the scheme")
+    texts = {
+        "activations": "type of hidden vectors",
+        "input": "type of the input where the samples are floats; integers are taken as they are",
+        "output": "type of the last vector",
+        "weights": "int8 for [-127, 127], int4 for [-7, 7]",
+        "requantize": "length of multipliers",
+        "calibration": "where activations are clipped",
+        "weight_calibration": "where weights are clipped",
+    }
+    for name, text in texts.items():
+        default = getattr(Scheme(), name)
+        option = "--" + {"input": "input-type", "output": "output-type"}.get(name, name.replace("_", "-"))
+        text = f"{text} (default: {default})"
+        group.add_argument(option, dest=f"scheme_{name}", choices=CHOICES[name], default=default, help=text)
+    group.add_argument("--per-tensor", action="store_true", help="one weight scale a layer, not one a neuron")
+    group.add_argument(
+        "--no-absorb", action="store_true", help="leave the multiplier's error in, rather than in the weights"
+    )
+    group.add_argument("--no-bias-correction", action="store_true", help="leave mean errors in")
+    group.add_argument("--input-range", metavar="LOW,HIGH", help="with integer samples: all that the sensor can give")
+
+
+def scheme_of(arguments: argparse.Namespace) -> Scheme:
+    """The scheme that the options of :func:`add_scheme` describe."""
+    named = {name: getattr(arguments, f"scheme_{name}") for name in CHOICES}
+    return Scheme(
+        **named,
+        per_channel=not arguments.per_tensor,
+        absorb=not arguments.no_absorb,
+        bias_correction=not arguments.no_bias_correction,
+    )
+
+
+def range_of(text: str | None) -> tuple[int, int] | None:
+    """The two integers of ``LOW,HIGH``. Raises :class:`UsageError` ``usage.option``."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"\s*(-?\d{1,6})\s*,\s*(-?\d{1,6})\s*", text, re.ASCII)
+    if not found or int(found[1]) > int(found[2]):
+        raise UsageError("usage.option", f"--input-range {text!r}", expected="two integers, LOW,HIGH, such as 0,4095")
+    return int(found[1]), int(found[2])
+
+
+def _quantize(arguments: argparse.Namespace) -> int:
+    from intnn.floats import attribution
+
+    budget = _checked(arguments)
+    source = files.read_floats(arguments.weights_file, arguments.layers.split(",") if arguments.layers else None)
+    x = files.read_array(arguments.calib)
+    target = files.read_array(arguments.target) if arguments.target else None
+    try:
+        q, candidates = _chosen(arguments, source.network, x, target, budget)
+        steps = attribution.attribute(q, x, target)
+    except InputError as error:
+        place = arguments.target if error.found.startswith("target") or "label" in error.found else arguments.calib
+        raise error.within(place) from None
+    except ModelError as error:
+        raise error.within(arguments.weights_file) from None
+    native.dump(q.network, arguments.output)
+    lines = (*source.report, *q.report)
+    for line in lines:
+        print(line, file=sys.stderr)
+    document: dict[str, Any] = {
+        "model": arguments.output,
+        "sha256": native.network_hash(q.network),
+        "sizes": q.network.sizes,
+        "scheme": asdict(q.scheme),
+        "samples": len(x),
+        "metric": steps.metric,
+        "reference": steps.reference,
+        "steps": [step._asdict() for step in steps.steps],
+        "headroom_bits": [layer.headroom for layer in bounds.prove(q.network).layers],
+        "report": [asdict(line) for line in lines],
+        "candidates": [_candidate(c, c.quantized is q) for c in candidates],
+    }
+    code = _firmware(arguments, q.network, budget, document) if arguments.c else 0
+    print(json.dumps(document, indent=1) if arguments.json else text(document))
+    if arguments.report:
+        _write_page(arguments.report, arguments.output, q.network, x, target, quantized=q, candidates=candidates)
+    return code
+
+
+def _checked(arguments: argparse.Namespace) -> Budget | None:
+    """The budget, if the options go together."""
+    inputs = [*filter(None, [arguments.weights_file, arguments.calib, arguments.target])]
+    for output in (arguments.output, arguments.report):
+        files.require_other_file(output, *inputs)
+    if arguments.auto and arguments.budget is None:
+        raise UsageError("usage.option", "--auto without --budget", expected="--budget FLASH,RAM, such as 32k,16k")
+    if arguments.budget is not None and not (arguments.auto or arguments.c):
+        raise UsageError("usage.option", "--budget without anything that is measured", expected="--auto or --c DIR")
+    return Budget.parse(arguments.budget) if arguments.budget is not None else None
+
+
+def _chosen(
+    arguments: argparse.Namespace, source: FloatNetwork, x: Data, target: Data | None, budget: Budget | None
+) -> tuple[Quantized, tuple[Candidate, ...]]:
+    """The network quantized as asked for, or by the best scheme that fits, and all that were tried."""
+    from intnn.floats import auto, quantize
+
+    scheme, declared = scheme_of(arguments), range_of(arguments.input_range)
+    if not arguments.auto or budget is None:
+        return quantize.quantize(source, x, scheme=scheme, input_range=declared), ()
+    wanted = source.run(x) if target is None else target
+    with progress("reading", "schemes") as tell:
+        candidates, refused = auto.search(
+            source, x, x, wanted, base=scheme, input_range=declared, compiler=arguments.compiler, progress=tell
+        )
+    for tried, error in refused:
+        print(f"{tried}: refused: {error.where}: {error.found}", file=sys.stderr)
+    return auto.choose(candidates, budget).quantized, candidates
+
+
+def _candidate(c: Candidate, chosen: bool) -> dict[str, Any]:
+    figures = {"error": c.error, "flash": c.flash, "ram": c.ram, "cycles": c.cycles}
+    return {"scheme": asdict(c.scheme), **figures, "pareto": c.pareto, "chosen": chosen}
+
+
+def _firmware(arguments: argparse.Namespace, net: Network, budget: Budget | None, document: dict[str, Any]) -> int:
+    """Write the C, prove what was written, measure it; whether all is well goes into the exit code."""
+    from intnn import emit
+    from intnn.ccheck.verify import verify_c
+    from intnn.targets import cost as costs
+
+    written = emit.emit_files(net, arguments.prefix)
+    folder = files.folder(arguments.c)
+    for name, content in written.items():
+        files.write(str(folder / name), lambda file, content=content: file.write(content.encode("ascii")))
+    name = f"{arguments.prefix}.c"
+    verdict = verify_c(written[name], net, headers=written, name=name)
+    document["c"] = {"file": str(folder / name), "status": verdict.status, "models": list(verdict.models)}
+    problems = [] if verdict.status == "proved" else [UsageError("c.unproved", f"{folder / name}: {verdict.status}")]
+    try:
+        cost = firmware.network_cost(net, emit.emit_c(net, "net"), compiler=arguments.compiler)
+    except UsageError as error:  # an optional extra
+        if budget is not None or arguments.compiler:
+            raise
+        print(f"cost not known here: {error.found}", file=sys.stderr)
+    else:
+        document["cost"] = json.loads(costs.as_json(cost))
+        problems += firmware.excesses(cost, budget)
+    for problem in problems:
+        print(f"error[{problem.code}]: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def text(document: dict[str, Any]) -> str:
+    """What ``intnn quantize`` prints: the scheme, what each step cost, the proof, and the C."""
+    scheme = Scheme(**document["scheme"])
+    size = "-".join(map(str, document["sizes"]))
+    lines = [f"{document['model']}: {size}: {scheme}", f"  sha256 {document['sha256']}"]
+    if document["candidates"]:
+        lines += ["", *_pareto(document), ""]
+    lines += _steps(document)
+    bits = ", ".join(f"{bits} bits in layer {i}" for i, bits in enumerate(document["headroom_bits"]))
+    lines.append(f"  proved: no value leaves int32, for any input in the declared range; headroom {bits}")
+    if "c" in document:
+        c = document["c"]
+        lines.append(
+            f"{c['file']}: {c['status']}: computes {document['model']}, for every input, on {', '.join(c['models'])}"
+        )
+    if "cost" in document:
+        c = document["cost"]
+        lines.append(
+            f"  {c['flash']} bytes of flash, {c['ram']} bytes of RAM, {c['cycles']} cycles on a {c['target']}, "
+            f"by {c['compiler']} {c['version']} -O{c['optimize']}"
+        )
+    return "\n".join(lines)
+
+
+def _steps(document: dict[str, Any]) -> list[str]:
+    """The attribution as a table: each step's error, and what it added."""
+    metric, against = document["metric"], document["reference"]
+    first = document["steps"][0]["error"]
+    head = f"{metric} against the {against}, {document['samples']:,} samples"
+    relative = "of float" if first else ""
+    rows = [("after this step", metric, "change", relative)]
+    before = None
+    for step in document["steps"]:
+        error = step["error"]
+        change = "" if before is None else f"{_figure(metric, error - before, '+')}"
+        share = f"{error / first:.3f}" if first else ""
+        rows.append((step["name"], _figure(metric, error), change, share))
+        before = error
+    widths = [max(len(row[c]) for row in rows) for c in range(4)]
+    table = [f"  {a:{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}".rstrip() for a, b, c, d in rows]
+    return [f"  what it cost: {head}", *table]
+
+
+def _pareto(document: dict[str, Any]) -> list[str]:
+    """The candidates that no other beats, as a table."""
+    metric, tried = document["metric"], document["candidates"]
+    lines = [
+        f"  {len(tried)} schemes tried; of the others each has more error, flash and cycles than one of these; * taken",
+        f"    {metric:>10}  {'flash':>6}  {'RAM':>5}  {'cycles':>7}  scheme",
+    ]
+    for c in tried:
+        if c["pareto"] or c["chosen"]:
+            mark, error = "*" if c["chosen"] else " ", _figure(metric, c["error"])
+            figures = f"{error:>10}  {c['flash']:>6}  {c['ram']:>5}  {c['cycles']:>7}"
+            lines.append(f"  {mark} {figures}  {Scheme(**c['scheme'])}")
+    return lines
+
+
+def _figure(metric: str, value: float, sign: str = "") -> str:
+    return f"{100 * value:{sign}.2f} %" if metric == "error rate" else f"{value:{sign}.5g}"
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    files.require_other_file(
+        arguments.output, arguments.model, *(arguments.data or ()), *filter(None, [arguments.float])
+    )
+    data = arguments.data or []
+    if len(data) > 2:
+        raise UsageError("usage.option", f"--data with {len(data)} files", expected="X.npy, or X.npy Y.npy")
+    net = files.read_model(arguments.model, arguments.profile)
+    floats = files.read_floats(arguments.float).network if arguments.float else None
+    x, y = [*(files.read_array(path) for path in data), None, None][:2]
+    try:
+        _write_page(arguments.output, arguments.model, net, x, y, floats=floats)
+    except InputError as error:
+        raise error.within(" ".join(data)) from None
+    except ModelError as error:
+        raise error.within(arguments.model) from None
+    return 0
+
+
+def _write_page(path: str, name: str, net: Network, x: Data | None, y: Data | None, **more: Any) -> None:
+    from intnn import emit, pictures
+
+    try:
+        cost = firmware.network_cost(net, emit.emit_c(net, "net"))
+    except UsageError as error:
+        cost = error.found
+    page = pictures.page(net, name=name, x=x, y=y, cost=cost, **more)
+    files.write(path, lambda file: file.write(page.encode("utf-8")))
+    print(f"{path}: {len(page.encode('utf-8'))} bytes", file=sys.stderr)
