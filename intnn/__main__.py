@@ -17,7 +17,6 @@ from typing import Any, NoReturn
 import numpy as np
 
 from intnn import bounds, engines, files, firmware, golden, profiles, quantizing, referee
-from intnn.demo import demo
 from intnn.errors import InputError, IntnnError, ModelError, UsageError
 from intnn.formats import native
 from intnn.model import Q31, Fixed, HostRule, IntArray, Network
@@ -68,7 +67,14 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=function)
         return sub
 
-    sub = command("demo", _demo, "show what intnn does on a bundled network; needs no files")
+    sub = command("demo", _demo, "show what intnn does on bundled networks; needs no files")
+    sub.add_argument(
+        "what",
+        nargs="?",
+        default="pose",
+        choices=("pose", "rounding"),
+        help="pose: from sensors to proved firmware (the default); rounding: how engines differ on the same network",
+    )
 
     sub = command("run", _run, "run a network on integer inputs, bit for bit")
     sub.add_argument(
@@ -111,8 +117,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _demo(_: argparse.Namespace) -> int:
-    print(demo())
+def _demo(arguments: argparse.Namespace) -> int:
+    if arguments.what == "rounding":
+        from intnn.demo.rounding import rounding
+
+        print(rounding())
+    else:
+        from intnn.demo.story import story
+
+        print(story())
     return 0
 
 

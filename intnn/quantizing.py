@@ -78,6 +78,7 @@ def add_scheme(sub: argparse.ArgumentParser) -> None:
         "requantize": "length of multipliers",
         "calibration": "where activations are clipped",
         "weight_calibration": "where weights are clipped",
+        "weight_rounding": "nearest, or fitted to the samples",
     }
     for name, text in texts.items():
         default = getattr(Scheme(), name)

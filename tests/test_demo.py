@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import intnn
-from intnn.demo import INK, bundled, demo
+from intnn.demo.rounding import INK, bundled, rounding
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "intnn" / "demo"
@@ -72,7 +72,7 @@ RULES: dict[str, Callable[[Array, Factor], Array]] = {
 }
 DOCUMENT = json.loads((FOLDER / "digits.json").read_text())
 NET, IMAGES, LABELS = bundled()
-TEXT = demo()
+TEXT = rounding()
 
 
 def factor(layer: dict[str, Any]) -> Factor:
@@ -110,7 +110,7 @@ def test_fits_one_screen() -> None:
 
 
 def test_says_the_same_again() -> None:
-    assert demo() == TEXT
+    assert rounding() == TEXT
 
 
 def test_network_is_what_its_file_states() -> None:

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from intnn import engines
 from intnn.floats.meaning import decode, encode, error, metric, round_to
 from intnn.floats.network import Floats, rows
-from intnn.floats.quantize import Quantized
+from intnn.floats.quantize import Quantized, rounded
 
 STEPS = ("float", "weights rounded", "activations rounded", "multiplier approximated", "integer network")
 
@@ -65,7 +65,7 @@ def attribute(q: Quantized, x: npt.ArrayLike, target: npt.ArrayLike | None = Non
 
 def _simulate(q: Quantized, data: npt.NDArray[np.generic], *, round_activations: bool, actual: bool) -> Floats:
     """The outputs for ``data`` with weights rounded: to the grid wished for, or with the ``actual`` multipliers."""
-    net, largest = q.network, q.scheme.largest_weight
+    net = q.network
     samples = rows(q.samples, net.sizes[0])
     both = [samples, rows(data, net.sizes[0])]
     exact = samples
@@ -79,7 +79,7 @@ def _simulate(q: Quantized, data: npt.NDArray[np.generic], *, round_activations:
             weights = numbers.weights * numbers.weight_scale[:, None]
             gain = numbers.factor * made.scales.output / (made.scales.input * numbers.weight_scale)
         else:
-            weights = np.clip(np.rint(layer.weights / wish[:, None]), -largest, largest) * wish[:, None]
+            weights = rounded(layer.weights, wish, both[0], q.scheme)
             gain = np.ones(len(weights))
         before = [v @ weights.T for v in both]
         wanted = exact @ layer.weights.T

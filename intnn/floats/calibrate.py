@@ -73,7 +73,7 @@ def activation(
     if relu:
         low = 0.0
     scale = round_up((max(-low, high) if type == "int16" else high - low) / levels)
-    zero = 0 if type == "int16" else least if relu else int(np.clip(np.rint(least - low / scale), least, most))
+    zero = 0 if type == "int16" else least if relu else least + math.ceil(-low / scale)
     upper = most if math.isinf(top) else min(most, zero + int(np.rint(top / scale)))
     return Activation(type, zero, zero if relu else least, max(upper, zero)), scale
 

@@ -30,8 +30,9 @@ def encode(net: Network, x: npt.ArrayLike) -> IntArray:
 
 def decode(net: Network, y: npt.ArrayLike) -> Floats:
     """The network's outputs ``y`` (batch, outputs) as real values. Raises :class:`ModelError` ``model.value``."""
-    steps: Floats = np.asarray(y, np.float64) - net.output.zero_point
-    return steps * scales(net)[-1].output
+    steps = np.asarray(y).astype(np.float64) - net.output.zero_point
+    real: Floats = steps * scales(net)[-1].output
+    return real
 
 
 def scales(net: Network) -> list[Scales]:
@@ -51,7 +52,8 @@ def scales(net: Network) -> list[Scales]:
 
 def round_to(activation: Activation, scale: float, values: Floats) -> Floats:
     """The integers, as float64, that stand for real ``values``: rounded half even, clamped."""
-    return np.clip(np.rint(values / scale) + activation.zero_point, activation.min, activation.max)
+    rounded: Floats = np.clip(np.rint(values / scale) + activation.zero_point, activation.min, activation.max)
+    return rounded
 
 
 def metric(target: npt.ArrayLike | None, outputs: int) -> str:

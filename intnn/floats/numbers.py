@@ -25,9 +25,6 @@ Int64Array = npt.NDArray[np.int64]
 FINEST = 2.0**-24
 """The least factor from accumulator to output: a neuron that needs a smaller one contributes nothing that shows."""
 
-ROUNDS = 200
-"""How often rows are made coarser before a layer is refused."""
-
 
 class Numbers(NamedTuple):
     """The integers of one layer: the output is ``(((acc + pre_round) >> pre_shift) * multiplier + round) >> shift``.
@@ -69,12 +66,14 @@ def layer_numbers(
     ``weight_scale`` (outputs,), positive, is the grid wished for; all equal for a scheme per tensor. Rows whose sums or
     products would leave int32 for some input in ``source``'s range get a coarser grid, and so do rows with
     ``sum|w| * max|x - zero_point|`` above ``limit``. ``pre_shift`` is the least with which every product fits.
-    Raises :class:`ModelError` ``quantize.overflow`` where no grid helps.
+    Raises :class:`ModelError` ``quantize.overflow`` where a row fits with no weight but 0.
     """
     ends = source.min - source.zero_point, source.max - source.zero_point
     wish: Floats = np.maximum(weight_scale, FINEST * output_scale / input_scale)
     span = max(abs(end) for end in ends)
-    for _ in range(ROUNDS):
+    first: Floats | None = None
+    coarsened = np.zeros(len(wish), np.bool_)
+    while True:
         multiplier, total = factor(wish * (input_scale / output_scale), scheme)
         exact: Floats = np.ldexp(multiplier.astype(np.float64), -total) * (output_scale / input_scale)
         grid = exact if scheme.absorb else wish
@@ -84,6 +83,10 @@ def layer_numbers(
         excess = (reach + np.abs(b)) / INT32_MAX
         if limit is not None:
             excess = np.maximum(excess, reach / limit)
+        first = excess if first is None else first
+        vanished = coarsened & ~w.any(axis=1) & weights.any(axis=1)
+        if vanished.any():
+            break
         if excess.max() <= 1:
             fitted = _fit(w.astype(np.int64), b.astype(np.int64), multiplier, total, ends, scheme)
             if fitted.too_large is None:
@@ -91,13 +94,16 @@ def layer_numbers(
             excess = np.where(fitted.too_large, 2.0, excess)
         # The next grid of a power of two is twice as coarse, whatever the excess.
         coarser = np.where(
-            excess > 1, np.maximum(excess * 1.01, 2.0 if scheme.requantize == "power-of-two" else 1.01), 1.0
+            excess > 1,
+            np.maximum(np.minimum(excess, 1e9) * 1.01, 2.0 if scheme.requantize == "power-of-two" else 1.01),
+            1.0,
         )
         wish = wish * (coarser if scheme.per_channel else coarser.max())
-    neuron = int(np.argmax(excess))
+        coarsened |= excess > 1
+    neuron = int(np.argmax(vanished))
     raise ModelError(
         "quantize.overflow",
-        f"neuron {neuron} needs {excess[neuron]:.3g} times what int32 holds, even with the coarsest weights tried",
+        f"neuron {neuron} needs {first[neuron]:.3g} times what there is, and weights so coarse that it fits are all 0",
         expected="sum|w| * max|x - zero_point| + |bias| within int32, and the product by the multiplier too",
         repair="a narrower --input-range, narrower --activations, or a shorter --requantize",
     )
@@ -111,11 +117,12 @@ def factor(real: Floats, scheme: Scheme) -> tuple[Int64Array, Int64Array]:
     bits = MULTIPLIER_BITS[scheme.requantize]
     fraction, exponent = np.frexp(real)
     scaled = np.ldexp(fraction, bits)
-    multiplier = (np.ceil(scaled) if scheme.absorb else np.rint(scaled)).astype(np.int64)
-    total = bits - exponent.astype(np.int64)
+    # Less a hair: a factor that is exact but for the last bits of a float is not to become the next larger one.
+    multiplier = (np.ceil(scaled * (1 - 2.0**-45)) if scheme.absorb else np.rint(scaled)).astype(np.int64)
+    full = multiplier >> bits  # 1 where rounding up has reached the next power of two
+    multiplier, total = multiplier >> full, bits - exponent.astype(np.int64) - full
     if scheme.requantize == "q31":
-        full = multiplier == 1 << 31
-        return np.where(full, 1 << 30, multiplier), np.where(full, total - 1, total)
+        return multiplier, total
     return multiplier << np.maximum(-total, 0), np.maximum(total, 0)
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from intnn import interpreter
 from intnn.bounds import require_valid
 from intnn.errors import InputError, IntnnError, ModelError
-from intnn.floats import calibrate
+from intnn.floats import calibrate, rounding
 from intnn.floats.meaning import round_to
 from intnn.floats.network import FloatDense, FloatNetwork, Floats, rows
 from intnn.floats.numbers import Numbers, dense, layer_numbers
@@ -77,12 +77,12 @@ def quantize(
             wish = weight_scale(layer.weights, scheme)
             output_scale = no_finer(output, output_scale, scale * wish)
             numbers = layer_numbers(layer.weights, layer.bias, wish, scale, output_scale, activation, output, scheme)
-            if scheme.bias_correction:
-                step = scale * numbers.weight_scale
-                found = ((q - activation.zero_point) @ numbers.weights.T) * step
-                bias = (exact - found).mean(axis=0)
-                wish_now = numbers.weight_scale if scheme.absorb else wish
-                numbers = layer_numbers(layer.weights, bias, wish_now, scale, output_scale, activation, output, scheme)
+            real = scale * (q - activation.zero_point)
+            weights = rounded(layer.weights, numbers.weight_scale, real, scheme)
+            bias = layer.bias + ((exact - layer.bias - real @ weights.T).mean(axis=0) if scheme.bias_correction else 0)
+            numbers = layer_numbers(
+                weights, bias, numbers.weight_scale, scale, output_scale, activation, output, scheme
+            )
             made = dense(numbers, output, (scale, output_scale), scheme)
         except IntnnError as error:
             raise error.within(place) from None
@@ -130,6 +130,17 @@ def require_clamp(layer: FloatDense, place: str) -> None:
     if layer.min not in (0, -np.inf) or layer.max <= 0 or (layer.min != 0 and layer.max != np.inf):
         found, expected = f"clamp [{layer.min}, {layer.max}]", "none, ReLU (0, infinity) or a ReLU with an upper end"
         raise ModelError("model.value", found, where=place, expected=expected)
+
+
+def rounded(weights: Floats, grid: Floats, inputs: Floats, scheme: Scheme) -> Floats:
+    """``weights`` on ``grid`` (outputs,) as the scheme rounds them; all, the samples ``inputs`` too, are real
+    values."""
+    largest = scheme.largest_weight
+    if scheme.weight_rounding == "nearest":
+        steps = rounding.nearest(weights, grid, largest)
+    else:
+        steps = rounding.fitted(weights, grid, inputs, largest, centred=scheme.bias_correction)
+    return steps * grid[:, None]
 
 
 def weight_scale(weights: Floats, scheme: Scheme) -> Floats:

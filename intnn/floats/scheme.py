@@ -14,6 +14,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "requantize": ("8-bit", "power-of-two", "15-bit", "q31"),
     "calibration": ("min-max", "percentile", "squared-error"),
     "weight_calibration": ("min-max", "squared-error"),
+    "weight_rounding": ("fitted", "nearest"),
 }
 """The values of each field of :class:`Scheme` that is a name."""
 
@@ -34,7 +35,9 @@ class Scheme:
       rounding;
     - ``bias_correction``: biases also make up for the mean error of each neuron on the samples;
     - ``calibration``: where activations are clipped: at the largest sample, at the 99.9th percentile, or where the
-      squared error is least; ``weight_calibration``: likewise where weights are.
+      squared error is least; ``weight_calibration``: likewise where weights are;
+    - ``weight_rounding``: each weight to the ``nearest`` step, or ``fitted``: to that step near it with which its
+      neuron's sums on the samples have the least squared error.
     """
 
     activations: str = "int8"
@@ -47,6 +50,7 @@ class Scheme:
     bias_correction: bool = True
     calibration: str = "min-max"
     weight_calibration: str = "min-max"
+    weight_rounding: str = "fitted"
 
     def __post_init__(self) -> None:
         for field in fields(self):
