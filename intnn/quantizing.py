@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from intnn import bounds, files, firmware
+from intnn import bounds, engines, files, firmware
 from intnn.errors import InputError, ModelError, UsageError
+from intnn.floats import meaning, text
 from intnn.floats.network import FloatNetwork
 from intnn.floats.scheme import CHOICES, Scheme
 from intnn.formats import native
@@ -57,6 +58,25 @@ def add_commands(command: Add, profile_help: str) -> None:
     sub.add_argument("--json", action="store_true", help="the result as JSON on stdout")
     add_scheme(sub)
 
+    sub = command("train", _train, "train a network in the integers it will run in; needs the extra train")
+    sub.add_argument("weights_file", metavar="WEIGHTS", nargs="?", help=f"to start from; {WEIGHTS}")
+    sub.add_argument(
+        "--layers", metavar="A,A,...", help="where WEIGHTS does not say: relu, relu6 or none for each layer"
+    )
+    sub.add_argument("--data", nargs=2, required=True, metavar=("X.npy", "Y.npy"), help="inputs, and targets or labels")
+    sub.add_argument("--sizes", metavar="N-N-...", help="a new network, such as 6-32-32-6; trained as floats first")
+    sub.add_argument("-o", "--output", required=True, metavar="NET.json", help="where the model file goes")
+    sub.add_argument("--weights-out", metavar="FILE.npz", help="also keep the float network")
+    sub.add_argument("--seed", type=int, default=0, help="of all that is random (default: 0)")
+    sub.add_argument("--float-steps", type=int, metavar="N", help="(default: 20000 with --sizes, else none)")
+    sub.add_argument("--steps", type=int, default=6000, metavar="N", help="in integers (default: 6000)")
+    sub.add_argument("--batch", type=int, default=1024, metavar="N", help="rows a step (default: 1024)")
+    sub.add_argument("--patience", type=int, metavar="N", help="stop after so many validations without a better one")
+    sub.add_argument("--resume", metavar="STATE.npz", help="keep the state there, and go on from it if it is there")
+    sub.add_argument("--lanes", action="store_true", help="keep the sums of each neuron within lanes of 16 bits")
+    sub.add_argument("--json", action="store_true", help="the result as JSON on stdout")
+    add_scheme(sub)
+
     sub = command("report", _report, "a page of pictures: headroom, ranges, saturation, errors, cost")
     sub.add_argument("model", help="a model file, or a TFLite file together with --profile")
     sub.add_argument(
@@ -80,11 +100,11 @@ def add_scheme(sub: argparse.ArgumentParser) -> None:
         "weight_calibration": "where weights are clipped",
         "weight_rounding": "nearest, or fitted to the samples",
     }
-    for name, text in texts.items():
+    for name, meant in texts.items():
         default = getattr(Scheme(), name)
         option = "--" + {"input": "input-type", "output": "output-type"}.get(name, name.replace("_", "-"))
-        text = f"{text} (default: {default})"
-        group.add_argument(option, dest=f"scheme_{name}", choices=CHOICES[name], default=default, help=text)
+        meant = f"{meant} (default: {default})"
+        group.add_argument(option, dest=f"scheme_{name}", choices=CHOICES[name], default=default, help=meant)
     group.add_argument("--per-tensor", action="store_true", help="one weight scale a layer, not one a neuron")
     group.add_argument(
         "--no-absorb", action="store_true", help="leave the multiplier's error in, rather than in the weights"
@@ -147,7 +167,7 @@ def _quantize(arguments: argparse.Namespace) -> int:
         "candidates": [_candidate(c, c.quantized is q) for c in candidates],
     }
     code = _firmware(arguments, q.network, budget, document) if arguments.c else 0
-    print(json.dumps(document, indent=1) if arguments.json else text(document))
+    print(json.dumps(document, indent=1) if arguments.json else text.quantized(document))
     if arguments.report:
         _write_page(arguments.report, arguments.output, q.network, x, target, quantized=q, candidates=candidates)
     return code
@@ -155,7 +175,10 @@ def _quantize(arguments: argparse.Namespace) -> int:
 
 def _checked(arguments: argparse.Namespace) -> Budget | None:
     """The budget, if the options go together."""
+    from intnn.emit.text import check_prefix
+
     inputs = [*filter(None, [arguments.weights_file, arguments.calib, arguments.target])]
+    check_prefix(arguments.prefix)
     for output in (arguments.output, arguments.report):
         files.require_other_file(output, *inputs)
     if arguments.auto and arguments.budget is None:
@@ -217,66 +240,60 @@ def _firmware(arguments: argparse.Namespace, net: Network, budget: Budget | None
     return 1 if problems else 0
 
 
-def text(document: dict[str, Any]) -> str:
-    """What ``intnn quantize`` prints: the scheme, what each step cost, the proof, and the C."""
-    scheme = Scheme(**document["scheme"])
-    size = "-".join(map(str, document["sizes"]))
-    lines = [f"{document['model']}: {size}: {scheme}", f"  sha256 {document['sha256']}"]
-    if document["candidates"]:
-        lines += ["", *_pareto(document), ""]
-    lines += _steps(document)
-    bits = ", ".join(f"{bits} bits in layer {i}" for i, bits in enumerate(document["headroom_bits"]))
-    lines.append(f"  proved: no value leaves int32, for any input in the declared range; headroom {bits}")
-    if "c" in document:
-        c = document["c"]
-        lines.append(
-            f"{c['file']}: {c['status']}: computes {document['model']}, for every input, on {', '.join(c['models'])}"
-        )
-    if "cost" in document:
-        c = document["cost"]
-        lines.append(
-            f"  {c['flash']} bytes of flash, {c['ram']} bytes of RAM, {c['cycles']} cycles on a {c['target']}, "
-            f"by {c['compiler']} {c['version']} -O{c['optimize']}"
-        )
-    return "\n".join(lines)
+def _train(arguments: argparse.Namespace) -> int:
+    from intnn import qat
+    from intnn.formats import weights
 
-
-def _steps(document: dict[str, Any]) -> list[str]:
-    """The attribution as a table: each step's error, and what it added."""
-    metric, against = document["metric"], document["reference"]
-    first = document["steps"][0]["error"]
-    head = f"{metric} against the {against}, {document['samples']:,} samples"
-    relative = "of float" if first else ""
-    rows = [("after this step", metric, "change", relative)]
-    before = None
-    for step in document["steps"]:
-        error = step["error"]
-        change = "" if before is None else f"{_figure(metric, error - before, '+')}"
-        share = f"{error / first:.3f}" if first else ""
-        rows.append((step["name"], _figure(metric, error), change, share))
-        before = error
-    widths = [max(len(row[c]) for row in rows) for c in range(4)]
-    table = [f"  {a:{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}".rstrip() for a, b, c, d in rows]
-    return [f"  what it cost: {head}", *table]
-
-
-def _pareto(document: dict[str, Any]) -> list[str]:
-    """The candidates that no other beats, as a table."""
-    metric, tried = document["metric"], document["candidates"]
-    lines = [
-        f"  {len(tried)} schemes tried; of the others each has more error, flash and cycles than one of these; * taken",
-        f"    {metric:>10}  {'flash':>6}  {'RAM':>5}  {'cycles':>7}  scheme",
-    ]
-    for c in tried:
-        if c["pareto"] or c["chosen"]:
-            mark, error = "*" if c["chosen"] else " ", _figure(metric, c["error"])
-            figures = f"{error:>10}  {c['flash']:>6}  {c['ram']:>5}  {c['cycles']:>7}"
-            lines.append(f"  {mark} {figures}  {Scheme(**c['scheme'])}")
-    return lines
-
-
-def _figure(metric: str, value: float, sign: str = "") -> str:
-    return f"{100 * value:{sign}.2f} %" if metric == "error rate" else f"{value:{sign}.5g}"
+    reads = [*arguments.data, *filter(None, [arguments.weights_file])]
+    for output in (arguments.output, arguments.weights_out, arguments.resume):
+        files.require_other_file(output, *reads)
+    layers = arguments.layers.split(",") if arguments.layers else None
+    start = files.read_floats(arguments.weights_file, layers).network if arguments.weights_file else None
+    x, y = (files.read_array(path) for path in arguments.data)
+    try:
+        with progress("starting", "steps") as tell:
+            trained = qat.train(
+                x,
+                y,
+                sizes=arguments.sizes,
+                start=start,
+                scheme=scheme_of(arguments),
+                seed=arguments.seed,
+                float_steps=arguments.float_steps,
+                qat_steps=arguments.steps,
+                batch=arguments.batch,
+                patience=arguments.patience,
+                input_range=range_of(arguments.input_range),
+                lanes=arguments.lanes,
+                state=arguments.resume,
+                progress=lambda at: tell(at.step, at.steps),
+            )
+    except InputError as error:
+        raise error.within(" ".join(arguments.data)) from None
+    except ModelError as error:
+        raise error.within(arguments.weights_file or "the network") from None
+    native.dump(trained.network, arguments.output)
+    if arguments.weights_out:
+        weights.write_weights(trained.floats, arguments.weights_out)
+    rows = trained.validation
+    kind = meaning.metric(y, trained.network.sizes[-1])
+    networks = {"integers, quantized": trained.start.network, "integers, trained": trained.network}
+    errors = {"floats": meaning.error(trained.floats.run(x[rows]), y[rows])} | {
+        name: meaning.error(meaning.decode(net, engines.run(net, meaning.encode(net, x[rows]))), y[rows])
+        for name, net in networks.items()
+    }
+    document = {
+        "model": arguments.output,
+        "sha256": native.network_hash(trained.network),
+        "sizes": trained.network.sizes,
+        "scheme": asdict(trained.scheme),
+        "metric": kind,
+        "rows": {"training": len(trained.training), "validation": len(rows)},
+        "errors": errors,
+        "headroom_bits": [layer.headroom for layer in bounds.prove(trained.network).layers],
+    }
+    print(json.dumps(document, indent=1) if arguments.json else text.trained(document))
+    return 0
 
 
 def _report(arguments: argparse.Namespace) -> int:
