@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from intnn import bounds, engines, files, firmware
-from intnn.errors import InputError, ModelError, UsageError
+from intnn.errors import InputError, IntnnError, ModelError, UsageError
 from intnn.floats import meaning, text
 from intnn.floats.network import FloatNetwork
 from intnn.floats.scheme import CHOICES, Scheme
@@ -320,7 +320,7 @@ def _write_page(path: str, name: str, net: Network, x: Data | None, y: Data | No
 
     try:
         cost = firmware.network_cost(net, emit.emit_c(net, "net"))
-    except UsageError as error:
+    except IntnnError as error:  # no compiler, or a network that no C is emitted of: the page says so
         cost = error.found
     page = pictures.page(net, name=name, x=x, y=y, cost=cost, **more)
     files.write(path, lambda file: file.write(page.encode("utf-8")))
