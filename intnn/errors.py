@@ -17,6 +17,8 @@ CODES: dict[str, str] = {
     "quantize.range": "the samples give a vector no range to be quantized in",
     "quantize.overflow": "no integers of the scheme keep a layer within int32",
     "quantize.budget": "no scheme fits the budget",
+    "train.data": "the data cannot be learnt from",
+    "train.diverged": "the loss of a training is no longer finite",
     "train.state": "the saved state belongs to another training",
     "input.type": "the input is not an array of integers",
     "input.shape": "the input's shape does not fit the network",

@@ -111,10 +111,10 @@ def _reason(error: OSError | ValueError) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def parse(text: bytes | str) -> dict[str, Any]:
+def parse(text: bytes | str, *, floats: bool = False) -> dict[str, Any]:
     """A JSON object without floats; raises :class:`FileError` ``file.syntax``.
 
-    Refused are floats, duplicate members, integers beyond 18 digits and anything JSON does not have.
+    Refused are floats unless ``floats``, duplicate members, integers beyond 18 digits and anything JSON does not have.
     """
     if not isinstance(text, bytes | str):
         raise FileError("file.syntax", f"an object of type {type(text).__name__}", expected="JSON as bytes or str")
@@ -122,7 +122,7 @@ def parse(text: bytes | str) -> dict[str, Any]:
         document = json.loads(
             text.decode("utf-8") if isinstance(text, bytes) else text,
             object_pairs_hook=_members,
-            parse_float=_refuse_number,
+            parse_float=float if floats else _refuse_number,
             parse_int=_integer,
             parse_constant=_refuse_number,
         )
