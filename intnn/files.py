@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from intnn import profiles
-from intnn.errors import FileError, ModelError, UsageError
+from intnn.errors import FileError, IntnnError, ModelError, UsageError
 from intnn.floats.network import FloatNetwork
 from intnn.formats import native, tflite
 from intnn.formats.flatbuffer import is_tflite
 from intnn.formats.report import Import
+from intnn.formats.script import made_by, named
 from intnn.model import IntArray, Network
 
 
@@ -79,7 +80,16 @@ def require_other_file(output: str | None, *inputs: str) -> None:
 
 
 def read_array(path: str) -> IntArray:
-    """The array of a .npy file, mapped and not read, so that a header cannot claim memory the file does not fill."""
+    """The array of a .npy file, mapped and not read, so that a header cannot claim memory the file does not fill; or
+    the array that FILE.py:NAME names."""
+    if script := named(path):
+        try:
+            made = np.asarray(made_by(*script))
+        except IntnnError as error:
+            raise error.within(path) from None
+        if made.dtype.kind in "iuf":
+            return made
+        raise FileError("file.array", f"of type {made.dtype}", where=path, expected="an array of numbers")
     try:
         with open(path, "rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about damaged headers, which are refused here

@@ -33,6 +33,7 @@ ROOMS = [
     {"formats.frameworks"},
     {"formats.onnx_file"},
     {"formats.onnx_walk"},
+    {"formats.script"},
     {"formats.tflite", "formats.weights"},
     {"formats.onnx_float", "formats.onnx_scales"},
     {"formats.onnx_integers"},

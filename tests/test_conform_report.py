@@ -39,7 +39,7 @@ from reports import (
 from intnn.conform.report import json as documents
 from intnn.conform.report import junit, text, words
 from intnn.conform.verdict import Report
-from intnn.demo import bundled
+from intnn.demo.rounding import bundled
 from intnn.errors import FileError
 from intnn.formats import native
 

@@ -17,7 +17,7 @@ import intnn
 from intnn import Activation, Dense, Fixed, Network
 from intnn.conform import protocol
 from intnn.conform.vectors import FORMATS, MOST_IN_C, vectors
-from intnn.demo import bundled
+from intnn.demo.rounding import bundled
 from intnn.emit import emit_c
 from intnn.errors import IntnnError
 from intnn.formats import native

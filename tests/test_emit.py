@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import intnn
 from intnn import Q31, Activation, Dense, Fixed, Network
-from intnn.demo import bundled
+from intnn.demo.rounding import bundled
 from intnn.emit import emit_c, emit_files
 from intnn.emit.selftest import selftest_rows
 from intnn.emit.text import RESERVED, WIDTH

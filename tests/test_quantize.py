@@ -80,6 +80,8 @@ def test_more_bits_are_better() -> None:
     assert error(activations="int16") < error(activations="int16", weights="int4")
     assert error(activations="int16") < error(activations="int16", per_channel=False)
     assert error(activations="int16") < error(activations="int16", weight_rounding="nearest")
+    int4 = {"activations": "int16", "weights": "int4"}
+    assert error(**int4) < error(**int4, weight_calibration="min-max")
     assert error(requantize="8-bit") < error(requantize="power-of-two", per_channel=False)
     assert error(requantize="power-of-two") < error(requantize="power-of-two", absorb=False)
     biased = Scheme(activations="int16", weights="int4", weight_rounding="nearest", bias_correction=False)
@@ -254,22 +256,23 @@ def test_what_no_grid_helps_is_refused() -> None:
 @pytest.mark.parametrize("centred", [True, False])
 def test_fitted_weights_are_never_worse_than_the_nearest(centred: bool) -> None:
     rng = np.random.default_rng(8)
-    w, grid = rng.normal(size=(9, 6)), rng.uniform(0.1, 0.4, 9)
-    inputs = rng.normal(size=(500, 6)) @ rng.normal(size=(6, 6)) + 3
+    w, grid = rng.uniform(-2, 2, (9, 16)), rng.uniform(0.3, 0.5, 9)
+    inputs = rng.normal(size=(500, 4)) @ rng.normal(size=(4, 16)) + rng.normal(size=(500, 16)) / 4 + 3
 
     def errors(steps: Any) -> Any:
         off = inputs @ (steps * grid[:, None] - w).T
         return (off - off.mean(axis=0) if centred else off).__pow__(2).mean(axis=0)
 
-    near, fit = rounding.nearest(w, grid, 7), rounding.fitted(w, grid, inputs, 7, centred=centred)
+    near, fit = rounding.nearest(w, grid, 7), rounding.fitted(w, grid, rounding.moment(inputs, centred=centred), 7)
     assert (errors(fit) <= errors(near) * (1 + 1e-9)).all()
     assert errors(fit).sum() < 0.7 * errors(near).sum()
     assert np.abs(fit).max() <= 7
-    # No single step of a single weight makes it better.
-    for row, column, step in itertools.product(range(9), range(6), (-1, 1)):
+    assert (np.abs(fit - np.clip(w / grid[:, None], -7, 7)) < 1).all()  # up or down, not farther
+    # No single weight rounded the other way makes it better.
+    for row, column, step in itertools.product(range(9), range(16), (-1, 1)):
         moved = fit.copy()
         moved[row, column] += step
-        if abs(moved[row, column]) <= 7:
+        if abs(moved[row, column]) <= 7 and abs(moved[row, column] - w[row, column] / grid[row]) < 1:
             assert errors(moved)[row] >= errors(fit)[row] * (1 - 1e-6)
 
 
@@ -294,6 +297,30 @@ def test_ranges_by_method() -> None:
     part = high / heavy.max()
     assert part < 0.9
     assert cost(part) <= min(cost(p) for p in (0.2, 0.3, 0.5, 0.7, 0.9, 1.0)) * 1.05
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_the_best_weight_grid(per_channel: bool) -> None:
+    """A large weight of an input that hardly varies is clipped; the error is that of sums, computed here from sums."""
+    rng = np.random.default_rng(4)
+    w, inputs = rng.normal(size=(5, 6)), rng.normal(size=(400, 6)) + 1
+    w[:, 2] *= 30
+    inputs[:, 2] = 1 + 0.001 * rng.normal(size=400)
+    grid = np.abs(w).max(axis=1) / 7 if per_channel else np.full(5, np.abs(w).max() / 7)
+
+    def errors(parts: Any) -> Any:
+        used = grid * parts
+        steps = np.clip(np.rint(w / used[:, None]), -7, 7)
+        off = inputs @ (steps * used[:, None] - w).T
+        return ((off - off.mean(axis=0)) ** 2).mean(axis=0)
+
+    found = rounding.best_grid(w, grid, rounding.moment(inputs, centred=True), 7, per_channel=per_channel)
+    assert (found <= grid).all()
+    assert errors(found / grid).sum() < 0.2 * errors(np.ones(5)).sum()
+    for part in np.linspace(0.1, 1, 10):
+        assert errors(found / grid).sum() <= errors(np.full(5, part)).sum() * 1.1
+    if not per_channel:
+        assert len(set(found.tolist())) == 1
 
 
 def test_scales_have_twelve_bits_and_cover_the_range() -> None:
@@ -358,7 +385,7 @@ def test_errors_by_kind_of_target() -> None:
 def test_the_steps_between_floats_and_integers() -> None:
     """The first steps recomputed with plain floats, the last is what the interpreter gives."""
     net, x = floats(6, 8, 3), samples()
-    scheme = Scheme(bias_correction=False, weight_rounding="nearest")
+    scheme = Scheme(bias_correction=False, weight_rounding="nearest", weight_calibration="min-max")
     q = quantize(net, x, scheme=scheme)
     found = attribution.attribute(q, x)
     assert [step.name for step in found.steps] == list(attribution.STEPS)
@@ -368,7 +395,7 @@ def test_the_steps_between_floats_and_integers() -> None:
 
     y, wanted = x, net.run(x)
     for each in net.layers:
-        grid = np.abs(each.weights).max(axis=1, keepdims=True) / 127
+        grid = np.abs(each.weights).max(axis=1, keepdims=True) / 127  # without calibration of weights
         y = np.clip(y @ (np.rint(each.weights / grid) * grid).T + each.bias, each.min, each.max)
     assert found.steps[1].error == pytest.approx(np.sqrt(np.mean((y - wanted) ** 2)))
     assert found.steps[4].error == pytest.approx(np.sqrt(np.mean((outputs(q, x) - wanted) ** 2)))

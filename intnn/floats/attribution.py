@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from intnn import engines
+from intnn.floats import rounding
 from intnn.floats.meaning import decode, encode, error, metric, round_to
 from intnn.floats.network import Floats, rows
 from intnn.floats.quantize import Quantized, rounded
@@ -79,7 +80,8 @@ def _simulate(q: Quantized, data: npt.NDArray[np.generic], *, round_activations:
             weights = numbers.weights * numbers.weight_scale[:, None]
             gain = numbers.factor * made.scales.output / (made.scales.input * numbers.weight_scale)
         else:
-            weights = rounded(layer.weights, wish, both[0], q.scheme)
+            moment = rounding.moment(both[0], centred=q.scheme.bias_correction)
+            weights = rounded(layer.weights, wish, moment, q.scheme)
             gain = np.ones(len(weights))
         before = [v @ weights.T for v in both]
         wanted = exact @ layer.weights.T

@@ -74,11 +74,12 @@ def quantize(
             type, after, scheme.calibration, relu=layer.relu, top=layer.max, place=place
         )
         try:
-            wish = weight_scale(layer.weights, scheme)
+            real = scale * (q - activation.zero_point)
+            moment = rounding.moment(real, centred=scheme.bias_correction)
+            wish = weight_scale(layer.weights, moment, scheme)
             output_scale = no_finer(output, output_scale, scale * wish)
             numbers = layer_numbers(layer.weights, layer.bias, wish, scale, output_scale, activation, output, scheme)
-            real = scale * (q - activation.zero_point)
-            weights = rounded(layer.weights, numbers.weight_scale, real, scheme)
+            weights = rounded(layer.weights, numbers.weight_scale, moment, scheme)
             bias = layer.bias + ((exact - layer.bias - real @ weights.T).mean(axis=0) if scheme.bias_correction else 0)
             numbers = layer_numbers(
                 weights, bias, numbers.weight_scale, scale, output_scale, activation, output, scheme
@@ -132,26 +133,30 @@ def require_clamp(layer: FloatDense, place: str) -> None:
         raise ModelError("model.value", found, where=place, expected=expected)
 
 
-def rounded(weights: Floats, grid: Floats, inputs: Floats, scheme: Scheme) -> Floats:
-    """``weights`` on ``grid`` (outputs,) as the scheme rounds them; all, the samples ``inputs`` too, are real
-    values."""
+def rounded(weights: Floats, grid: Floats, moment: Floats, scheme: Scheme) -> Floats:
+    """``weights`` on ``grid`` (outputs,) as the scheme rounds them, as real values; ``moment`` is
+    :func:`intnn.floats.rounding.moment` of the layer's input."""
     largest = scheme.largest_weight
     if scheme.weight_rounding == "nearest":
         steps = rounding.nearest(weights, grid, largest)
     else:
-        steps = rounding.fitted(weights, grid, inputs, largest, centred=scheme.bias_correction)
-    return steps * grid[:, None]
+        steps = rounding.fitted(weights, grid, moment, largest)
+    real: Floats = steps * grid[:, None]
+    return real
 
 
-def weight_scale(weights: Floats, scheme: Scheme) -> Floats:
-    """The grid (outputs,) wished for ``weights`` (outputs, inputs): positive; one value for a scheme per tensor."""
-    groups = list(weights) if scheme.per_channel else [weights]
-    largest = scheme.largest_weight
-    spans = [calibrate.span(group, scheme.weight_calibration, 2 * largest) for group in groups]
-    reach = np.array([max(-low, high) for low, high in spans])
+def weight_scale(weights: Floats, moment: Floats, scheme: Scheme) -> Floats:
+    """The grid (outputs,) wished for ``weights`` (outputs, inputs): positive; one value for a scheme per tensor.
+
+    ``moment`` is :func:`intnn.floats.rounding.moment` of the layer's input.
+    """
+    reach = np.abs(weights).max(axis=1)
     # A neuron without weights is a constant: any grid does, and one like its neighbours' is no exception in the tables.
     reach[reach == 0] = reach.max() or 1.0
-    return np.broadcast_to(reach / largest, len(weights)).copy()
+    grid: Floats = (reach if scheme.per_channel else np.full_like(reach, reach.max())) / scheme.largest_weight
+    if scheme.weight_calibration == "min-max":
+        return grid
+    return rounding.best_grid(weights, grid, moment, scheme.largest_weight, per_channel=scheme.per_channel)
 
 
 def no_finer(output: Activation, output_scale: float, step: Floats) -> float:

@@ -13,7 +13,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "weights": ("int8", "int4"),
     "requantize": ("8-bit", "power-of-two", "15-bit", "q31"),
     "calibration": ("min-max", "percentile", "squared-error"),
-    "weight_calibration": ("min-max", "squared-error"),
+    "weight_calibration": ("squared-error", "min-max"),
     "weight_rounding": ("fitted", "nearest"),
 }
 """The values of each field of :class:`Scheme` that is a name."""
@@ -35,9 +35,11 @@ class Scheme:
       rounding;
     - ``bias_correction``: biases also make up for the mean error of each neuron on the samples;
     - ``calibration``: where activations are clipped: at the largest sample, at the 99.9th percentile, or where the
-      squared error is least; ``weight_calibration``: likewise where weights are;
-    - ``weight_rounding``: each weight to the ``nearest`` step, or ``fitted``: to that step near it with which its
-      neuron's sums on the samples have the least squared error.
+      squared error is least;
+    - ``weight_calibration``: where weights are clipped: at the largest, or where the sums on the samples have the least
+      squared error;
+    - ``weight_rounding``: each weight to the ``nearest`` step, or ``fitted``: up or down, whichever makes the squared
+      error of its neuron's sums on the samples less.
     """
 
     activations: str = "int8"
@@ -49,7 +51,7 @@ class Scheme:
     absorb: bool = True
     bias_correction: bool = True
     calibration: str = "min-max"
-    weight_calibration: str = "min-max"
+    weight_calibration: str = "squared-error"
     weight_rounding: str = "fitted"
 
     def __post_init__(self) -> None:

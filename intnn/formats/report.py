@@ -13,9 +13,9 @@ Net = TypeVar("Net", Network, FloatNetwork)
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the report: ``how`` is ``exact`` (copied bit for bit), ``re-derived`` (computed from what is there, as
-    the text says), ``approximated`` (rounded, with the largest error), ``passed over`` (an operator or a member without
-    effect on the network's numbers) or ``note``."""
+    """One line of the report: ``how`` is ``exact`` (copied bit for bit), ``re-derived`` (computed from what is there,
+    as the text says), ``approximated`` (rounded, with the largest error), ``passed over`` (an operator or a member
+    without effect on the network's numbers) or ``note``."""
 
     where: str
     how: str

@@ -6,9 +6,6 @@ so, and what is not understood is refused by name.
 
 from __future__ import annotations
 
-import re
-import runpy
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +21,7 @@ from intnn.formats.native import canonical, parse, read_bytes
 from intnn.formats.npz import read_npz, write_npz
 from intnn.formats.report import Import, Line
 from intnn.formats.safetensors import read_safetensors
+from intnn.formats.script import made_by, named
 from intnn.formats.tensors import read_tensors
 
 FORMAT = "intnn-weights/1"
@@ -63,10 +61,9 @@ def read_weights(
 
 
 def _read(path: str, name: str | None, activations: Sequence[str] | None) -> Import[FloatNetwork]:
-    if script := re.fullmatch(r"(.+\.py):(\w+)", path, re.DOTALL):
-        return from_object(
-            _run(script[1], script[2]), name=script[2] if name is None else name, activations=activations
-        )
+    if script := named(path):
+        chosen = script[1] if name is None else name
+        return from_object(made_by(*script), name=chosen, activations=activations)
     suffix = Path(path).suffix.lower()
     if suffix not in (".npz", ".json", ".safetensors"):
         repair = _ELSEWHERE.get(suffix, "")
@@ -110,27 +107,6 @@ def from_object(model: Any, *, name: str = "", activations: Sequence[str] | None
             raise ForeignModelError("weights.file", found, expected=expected, repair=repair)
         tensors = read_tensors(model)
     return assemble(tensors.steps, name=name, stated=tensors.stated, activations=activations, report=tensors.report)
-
-
-def _run(path: str, name: str) -> Any:
-    """What the Python file calls ``name`` once it has run."""
-    read_bytes(path)  # so that one that cannot be read is refused as any other
-    folder = str(Path(path).resolve().parent)
-    sys.path.insert(0, folder)  # as for a script, which imports what lies beside it
-    try:
-        names = runpy.run_path(path, run_name="intnn_weights")
-    except Exception as error:
-        found = f"running it raised {type(error).__name__}: {str(error)[:200]}"
-        raise ForeignModelError("weights.file", found, repair=f"python {path} shows where") from None
-    except SystemExit as error:
-        raise ForeignModelError("weights.file", f"it ended with exit code {error.code}") from None
-    finally:
-        if folder in sys.path:
-            sys.path.remove(folder)
-    if name not in names:
-        known = ", ".join(n for n in names if not n.startswith("_"))
-        raise ForeignModelError("weights.file", f"no {name}", expected=f"one of {known[:200]}")
-    return names[name]
 
 
 # --- JSON ----------------------------------------------------------------------------------------------------------

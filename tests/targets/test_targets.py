@@ -16,7 +16,7 @@ from thumb_listings import LISTINGS, Row, machine_code
 
 import intnn
 from intnn import Q31, Activation, Dense, Fixed, Network
-from intnn.demo import bundled
+from intnn.demo.rounding import bundled
 from intnn.emit import emit_c
 from intnn.errors import UsageError
 from intnn.strategies import networks
