@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 GUIDE = ROOT / "docs" / "conformance.md"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.S | re.M)
+FRAMEWORKS = ("jax", "sklearn")
 NEEDS = re.compile(r"^```(\w+) needs=(\S+)\n(.*?)^```$", re.S | re.M)  # run where there is such a program
 
 
@@ -91,14 +93,32 @@ def test_page(page: Path, folder: Path) -> None:
             assert language in known, f"{page.name}: a block of {language} is not tested"
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if NEEDS.search(p.read_text())], ids=lambda page: page.name)
-def test_what_needs_another_program(page: Path, folder: Path) -> None:
-    for language, program, text in NEEDS.findall(page.read_text()):
-        assert language == "console"
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is not installed")
-        for command, shown in session(text):
-            assert matches(run(command, folder), shown), command
+def needing(*, framework: bool) -> list[Any]:
+    """The blocks of all pages that need a program, or a framework."""
+    return [
+        pytest.param(what, text, id=f"{page.name}-{what}")
+        for page in PAGES
+        for language, what, text in NEEDS.findall(page.read_text())
+        if (what in FRAMEWORKS) == framework and language == "console"
+    ]
+
+
+@pytest.mark.parametrize(("program", "text"), needing(framework=False))
+def test_what_needs_another_program(program: str, text: str, folder: Path) -> None:
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed")
+    for command, shown in session(text):
+        printed = run(command, folder)
+        assert matches(printed, shown), f"$ {command}\n{printed}"
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize(("framework", "text"), needing(framework=True))
+def test_what_needs_a_framework(framework: str, text: str, folder: Path) -> None:
+    pytest.importorskip(framework)
+    for command, shown in session(text):
+        printed = run(command, folder)
+        assert matches(printed, shown), f"$ {command}\n{printed}"
 
 
 def test_the_guide_lists_every_fault() -> None:
