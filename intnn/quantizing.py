@@ -169,7 +169,8 @@ def _quantize(arguments: argparse.Namespace) -> int:
     code = _firmware(arguments, q.network, budget, document) if arguments.c else 0
     print(json.dumps(document, indent=1) if arguments.json else text.quantized(document))
     if arguments.report:
-        _write_page(arguments.report, arguments.output, q.network, x, target, quantized=q, candidates=candidates)
+        more = {"quantized": q, "candidates": candidates, "budget": budget or Budget(32768, 16384)}
+        _write_page(arguments.report, arguments.output, q.network, x, target, arguments.compiler, **more)
     return code
 
 
@@ -307,7 +308,7 @@ def _report(arguments: argparse.Namespace) -> int:
     floats = files.read_floats(arguments.float).network if arguments.float else None
     x, y = [*(files.read_array(path) for path in data), None, None][:2]
     try:
-        _write_page(arguments.output, arguments.model, net, x, y, floats=floats)
+        _write_page(arguments.output, arguments.model, net, x, y, None, floats=floats)
     except InputError as error:
         raise error.within(" ".join(data)) from None
     except ModelError as error:
@@ -315,11 +316,13 @@ def _report(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _write_page(path: str, name: str, net: Network, x: Data | None, y: Data | None, **more: Any) -> None:
+def _write_page(
+    path: str, name: str, net: Network, x: Data | None, y: Data | None, compiler: str | None, **more: Any
+) -> None:
     from intnn import emit, pictures
 
     try:
-        cost = firmware.network_cost(net, emit.emit_c(net, "net"))
+        cost = firmware.network_cost(net, emit.emit_c(net, "net"), compiler=compiler)
     except IntnnError as error:  # no compiler, or a network that no C is emitted of: the page says so
         cost = error.found
     page = pictures.page(net, name=name, x=x, y=y, cost=cost, **more)
