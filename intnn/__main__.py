@@ -18,6 +18,7 @@ import numpy as np
 
 from intnn import bounds, engines, files, firmware, golden, profiles, quantizing, referee
 from intnn.errors import InputError, IntnnError, ModelError, UsageError
+from intnn.floats import meaning
 from intnn.formats import native
 from intnn.model import Q31, Fixed, HostRule, IntArray, Network
 from intnn.version import SPEC_VERSION, __version__
@@ -93,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--output", metavar="Y.npy", help="where the outputs go; without it, as text on stdout")
     sub.add_argument("--trace", metavar="T.npz", help="also write each layer's accumulators and outputs")
     sub.add_argument("--engine", default="reference", choices=engines.ENGINES, help="all give the same result")
+    sub.add_argument("--real", action="store_true", help="inputs and outputs are real values, by the network's scales")
     sub.add_argument("--profile", help=profile_help)
 
     sub = command("check", _check, "prove that no value leaves int32 and how many bits are to spare, or show a witness")
@@ -142,12 +144,15 @@ def _run(arguments: argparse.Namespace) -> int:
     net = files.read_model(path, arguments.profile)
     x = files.read_array(arguments.input)
     try:
+        x = meaning.encode(net, x) if arguments.real else x
         if arguments.model:
             y = firmware.run_c(arguments.what, net, x, arguments.function, arguments.target, arguments.optimize)
         else:
             y = engines.run(net, x, engine=arguments.engine)
         if arguments.trace:
             _write_trace(arguments.trace, net, x)
+        if arguments.real:
+            y = meaning.decode(net, y)
     except InputError as error:
         raise error.within(arguments.input) from None
     except ModelError as error:
@@ -156,7 +161,7 @@ def _run(arguments: argparse.Namespace) -> int:
         files.write(arguments.output, lambda file: np.save(file, y))
         print(f"{arguments.output}: {y.dtype} {y.shape}", file=sys.stderr)
     else:
-        np.savetxt(sys.stdout, np.atleast_2d(y), fmt="%d")
+        np.savetxt(sys.stdout, np.atleast_2d(y), fmt="%.6g" if arguments.real else "%d")
     return 0
 
 

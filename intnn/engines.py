@@ -81,7 +81,9 @@ def batch(net: Network, x: npt.ArrayLike) -> tuple[IntArray, bool]:
             "input.type",
             f"an array of {array.dtype}",
             expected="integers",
-            repair="quantize the input first: round(x / scale) + zero_point" if array.dtype.kind == "f" else "",
+            repair="real values: intnn run --real, or intnn.floats.meaning.encode(net, x)"
+            if array.dtype.kind == "f"
+            else "",
         )
     size = net.sizes[0]
     if array.ndim not in (1, 2) or array.shape[-1] != size:

@@ -213,7 +213,7 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     def interrupted() -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("intnn.__main__.demo", interrupted)
+    monkeypatch.setattr("intnn.demo.story.story", interrupted)
     assert call("demo", capsys) == (130, "", "")
 
 

@@ -179,6 +179,21 @@ def test_the_page(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(Path("bare.html").read_text()) < len(Path("other.html").read_text())
 
 
+@pytest.mark.usefixtures("folder")
+def test_real_values_in_and_out(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, *QUANTIZE, "--c", "fw")[0] == 0
+    net, x = intnn.load("net.json"), np.load("x.npy")
+    wanted = meaning.decode(net, intnn.run(net, meaning.encode(net, x)))
+    assert run(capsys, "run", "net.json", "--input", "x.npy", "--real", "--output", "out.npy")[0] == 0
+    assert np.array_equal(np.load("out.npy"), wanted)
+    code, out, _ = run(capsys, "run", "fw/net.c", "--model", "net.json", "--input", "x.npy", "--real")
+    assert code == 0
+    assert np.allclose([[float(v) for v in line.split()] for line in out.splitlines()], wanted, rtol=1e-5)
+    code, _, err = run(capsys, "run", "net.json", "--input", "x.npy")
+    assert code == 2
+    assert "--real" in err
+
+
 BAD = {
     "no weights": ("quantize gone.npz --calib x.npy -o net.json", "file.read"),
     "no samples": ("quantize w.npz --calib gone.npy -o net.json", "file.read"),

@@ -115,9 +115,10 @@ def _network(net: Network, images: IntArray, labels: IntArray, image: int) -> li
     headroom = ", ".join(f"{layer.headroom} bits in layer {i}" for i, layer in enumerate(prove(net).layers))
     dark = (len(INK) - 1) / net.input.max
     drawing = ["".join(INK[round(v * dark)] * 2 for v in row) for row in images[image].reshape(8, 8).tolist()]
+    article = "an" if labels[image] == 8 else "a"
     beside = [
         f"{net.name}: a dense {'-'.join(map(str, net.sizes))} network in int32 multiply, add and shift",
-        f"held-out image {image}, {'an' if labels[image] == 8 else 'a'} {labels[image]}; the network answers {outputs[image].argmax()}",
+        f"held-out image {image}, {article} {labels[image]}; the network answers {outputs[image].argmax()}",
         "digit " + "".join(f"{i:6}" for i in range(net.sizes[-1])),
         "logit " + "".join(f"{v:6}" for v in outputs[image]),
         "",

@@ -40,7 +40,7 @@ def best_grid(weights: Floats, grid: Floats, moment: Floats, largest: int, *, pe
     best, least = grid, np.full(len(grid), np.inf)
     for part in PARTS:
         off = nearest(weights, part * grid, largest) * (part * grid)[:, None] - weights
-        error = np.einsum("ij,jk,ik->i", off, moment, off, optimize=True)
+        error = ((off @ moment) * off).sum(axis=1)
         error = error if per_channel else np.full_like(error, error.sum())
         best, least = np.where(error < least, part * grid, best), np.minimum(error, least)
     return best
