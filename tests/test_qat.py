@@ -13,6 +13,7 @@ import pytest
 from intnn import qat
 from intnn.errors import IntnnError
 from intnn.floats.network import FloatDense, FloatNetwork
+from intnn.floats.scheme import Scheme
 from intnn.model import Activation, Dense, Fixed, Network
 from intnn.qat.data import prepare
 from intnn.qat.options import Options
@@ -21,6 +22,7 @@ from intnn.qat.state import Checkpoint, State
 X = np.random.default_rng(0).integers(0, 4096, (50, 3))
 Y = X[:, :2] / 4096
 START = FloatNetwork((FloatDense(np.ones((2, 3)), np.zeros(2)),))
+HARD_TANH = FloatNetwork((FloatDense(np.ones((2, 3)), np.zeros(2), -1.0, 1.0),))
 NAN = np.where(np.arange(50)[:, None] == 7, np.nan, Y)
 
 
@@ -49,6 +51,10 @@ def refused(code: str, *parts: str, x: Any = X, y: Any = Y, **options: Any) -> N
         ("train.data", ["every label is 1"], {"y": np.ones(50, np.int64)}),
         ("input.range", ["labels within [0, 2]", "[0, 1]"], {"y": np.arange(50) % 3}),
         ("input.type", ["y of float64", "labels"], {"loss": "cross-entropy"}),
+        ("quantize.range", ["integers within [0, 131071]", "shift the samples"], {"x": X * 30}),
+        ("quantize.range", ["samples within [11, 4084]", "[0, 10]"], {"input_range": (0, 10)}),
+        ("quantize.range", ["0,10 with samples of type float64"], {"x": X / 2, "input_range": (0, 10)}),
+        ("model.value", ["layer 0", "clamp [-1.0, 1.0]"], {"sizes": None, "start": HARD_TANH}),
         ("input.shape", ["one output"], {"y": np.arange(50) % 2, "sizes": "3-1", "loss": "cross-entropy"}),
     ],
 )
@@ -72,6 +78,7 @@ def test_data_that_cannot_be_learnt_from(code: str, parts: list[str], data: dict
         (["learning_rate is 0"], {"learning_rate": 0}),
         (["qat_learning_rate is nan"], {"qat_learning_rate": float("nan")}),
         (["loss is 'hinge'", "cross-entropy"], {"loss": "hinge"}),
+        (["lanes with int16"], {"lanes": True, "scheme": Scheme(activations="int16")}),
         ([".npz"], {"state": "state.json"}),
     ],
 )
