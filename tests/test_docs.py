@@ -94,9 +94,9 @@ def test_page(page: Path, folder: Path) -> None:
 
 
 def needing(*, framework: bool) -> list[Any]:
-    """The blocks of all pages that need a program, or a framework."""
+    """The blocks of all pages that need a program, or time, or a framework."""
     return [
-        pytest.param(what, text, id=f"{page.name}-{what}")
+        pytest.param(what, text, id=f"{page.name}-{what}", marks=[pytest.mark.slow] if what == "time" else [])
         for page in PAGES
         for language, what, text in NEEDS.findall(page.read_text())
         if (what in FRAMEWORKS) == framework and language == "console"
@@ -105,7 +105,7 @@ def needing(*, framework: bool) -> list[Any]:
 
 @pytest.mark.parametrize(("program", "text"), needing(framework=False))
 def test_what_needs_another_program(program: str, text: str, folder: Path) -> None:
-    if shutil.which(program) is None:
+    if program != "time" and shutil.which(program) is None:
         pytest.skip(f"{program} is not installed")
     for command, shown in session(text):
         printed = run(command, folder)
