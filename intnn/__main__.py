@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
+import numpy.typing as npt
 
 from intnn import bounds, engines, files, firmware, golden, profiles, quantizing, referee
 from intnn.errors import InputError, IntnnError, ModelError, UsageError
@@ -151,17 +152,16 @@ def _run(arguments: argparse.Namespace) -> int:
             y = engines.run(net, x, engine=arguments.engine)
         if arguments.trace:
             _write_trace(arguments.trace, net, x)
-        if arguments.real:
-            y = meaning.decode(net, y)
+        shown: npt.NDArray[np.generic] = meaning.decode(net, y) if arguments.real else y
     except InputError as error:
         raise error.within(arguments.input) from None
     except ModelError as error:
         raise error.within(path) from None
     if arguments.output:
-        files.write(arguments.output, lambda file: np.save(file, y))
-        print(f"{arguments.output}: {y.dtype} {y.shape}", file=sys.stderr)
+        files.write(arguments.output, lambda file: np.save(file, shown))
+        print(f"{arguments.output}: {shown.dtype} {shown.shape}", file=sys.stderr)
     else:
-        np.savetxt(sys.stdout, np.atleast_2d(y), fmt="%.6g" if arguments.real else "%d")
+        np.savetxt(sys.stdout, np.atleast_2d(shown), fmt="%.6g" if arguments.real else "%d")
     return 0
 
 

@@ -4,8 +4,8 @@
     intnn quantize docs/examples/digits.py:model --calib docs/examples/digits.py:images \
         --target docs/examples/digits.py:labels --input-range 0,16 -o digits.json --c firmware
 
-The command runs this file and takes what it then calls ``model``, ``images`` and ``labels``. The images are 8 x 8 pixels,
-each an integer from 0 to 16, as a small sensor would deliver them; every sixth is held out.
+The command runs this file and takes what it then calls ``model``, ``images`` and ``labels``. The images are 8 x 8
+pixels, each an integer from 0 to 16, as a small sensor would deliver them; every sixth is held out.
 
     python docs/examples/digits.py             # right answers on the images held out, of floats and of integers
     python docs/examples/digits.py FOLDER      # also writes the network that `intnn demo rounding` shows
