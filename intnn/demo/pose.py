@@ -47,7 +47,8 @@ ZERO_FIELD = 2048
 # Magnets at 0, 120 and 240 degrees on a circle of 7 mm, moments along the puck's axis. Sensors every 60 degrees on a
 # circle of 7 mm, 9 mm below the magnets at home; each axis is tilted by 45 degrees from the vertical, outwards in the
 # direction of the nearest magnet. That makes a well conditioned problem: the singular values of the readings' change
-# by the coordinates, each over its reach, differ by a factor of 1.7 at home and below 4 anywhere (tests/test_pose.py).
+# by the coordinates, each over its reach, differ by a factor of 1.7 at home, and of 5.1 in the worst corner
+# (tests/test_pose.py).
 _THIRDS = np.deg2rad([0.0, 120.0, 240.0])
 _NEAREST = np.repeat(_THIRDS, 2)
 
