@@ -73,10 +73,28 @@ def _no_profile(path: str) -> UsageError:
 
 
 def require_other_file(output: str | None, *inputs: str) -> None:
-    """Writing over a file that is being read would lose it."""
-    for path in inputs:
+    """Writing over a file that is being read would lose it. Of FILE.py:NAME the file is meant."""
+    for place in inputs:
+        path = (named(place) or (place, ""))[0]
         if output and Path(output).exists() and Path(path).exists() and Path(output).samefile(path):
             raise UsageError("usage.option", "is also the input", where=output, expected="another file for the output")
+
+
+def require_outputs(outputs: Sequence[str | None], *inputs: str) -> None:
+    """Before the work: that ``outputs`` are no inputs, that no two are the same, and that their folders are there.
+
+    Raises :class:`UsageError` ``usage.option``, :class:`FileError` ``file.write``.
+    """
+    seen: set[Path] = set()
+    for output in filter(None, outputs):
+        require_other_file(output, *inputs)
+        path = Path(output).resolve()
+        if path in seen:
+            raise UsageError("usage.option", "is the output twice", where=output, expected="a file for each output")
+        seen.add(path)
+        if path.is_dir() or not path.parent.is_dir():
+            found = "is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+            raise FileError("file.write", found, where=output, expected="a file in a folder that is there")
 
 
 def read_array(path: str) -> IntArray:
@@ -87,20 +105,25 @@ def read_array(path: str) -> IntArray:
             made = np.asarray(made_by(*script))
         except IntnnError as error:
             raise error.within(path) from None
-        if made.dtype.kind in "iuf":
-            return made
-        raise FileError("file.array", f"of type {made.dtype}", where=path, expected="an array of numbers")
+        except Exception as error:  # of the object's own making, or ragged
+            raise FileError("file.array", f"{type(error).__name__}: {error}"[:200], where=path) from None
+        return _numbers(made, path)
     try:
         with open(path, "rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about damaged headers, which are refused here
             if file.read(6) == b"\x93NUMPY":  # nothing else reaches numpy.load, which would also read zip and pickle
-                array: IntArray = np.load(path, mmap_mode="r", allow_pickle=False)
-                return array
+                return _numbers(np.load(path, mmap_mode="r", allow_pickle=False), path)
     except OSError as error:
         raise FileError("file.read", f"cannot be read: {error.strerror or error}", where=path) from None
     except (ValueError, EOFError, SyntaxError, TypeError, OverflowError, MemoryError, RecursionError):
         pass  # what numpy raises for a damaged header
     raise FileError("file.array", "not a .npy file", where=path, expected="numpy.save of an array of numbers")
+
+
+def _numbers(array: IntArray, path: str) -> IntArray:
+    if array.dtype.kind in "biuf" or not array.size:
+        return array
+    raise FileError("file.array", f"of type {array.dtype}", where=path, expected="an array of real numbers")
 
 
 def folder(path: str) -> Path:

@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -110,7 +111,11 @@ def add_scheme(sub: argparse.ArgumentParser) -> None:
         "--no-absorb", action="store_true", help="leave the multiplier's error in, rather than in the weights"
     )
     group.add_argument("--no-bias-correction", action="store_true", help="leave mean errors in")
-    group.add_argument("--input-range", metavar="LOW,HIGH", help="with integer samples: all that the sensor can give")
+    group.add_argument(
+        "--input-range",
+        metavar="LOW,HIGH",
+        help="with integer samples: all that the sensor can give; --input-range=-512,511 where it begins with a minus",
+    )
 
 
 def scheme_of(arguments: argparse.Namespace) -> Scheme:
@@ -141,12 +146,16 @@ def _quantize(arguments: argparse.Namespace) -> int:
     source = files.read_floats(arguments.weights_file, arguments.layers.split(",") if arguments.layers else None)
     x = files.read_array(arguments.calib)
     target = files.read_array(arguments.target) if arguments.target else None
+    if target is not None:
+        try:
+            meaning.check_target(target, len(np.atleast_1d(x)), source.network.sizes[-1])
+        except InputError as error:
+            raise error.within(arguments.target) from None
     try:
         q, candidates = _chosen(arguments, source.network, x, target, budget)
         steps = attribution.attribute(q, x, target)
     except InputError as error:
-        place = arguments.target if error.found.startswith("target") or "label" in error.found else arguments.calib
-        raise error.within(place) from None
+        raise error.within(arguments.calib) from None
     except ModelError as error:
         raise error.within(arguments.weights_file) from None
     native.dump(q.network, arguments.output)
@@ -162,6 +171,7 @@ def _quantize(arguments: argparse.Namespace) -> int:
         "metric": steps.metric,
         "reference": steps.reference,
         "steps": [step._asdict() for step in steps.steps],
+        "spread": float(np.std(source.network.run(x))),
         "headroom_bits": [layer.headroom for layer in bounds.prove(q.network).layers],
         "report": [asdict(line) for line in lines],
         "candidates": [_candidate(c, c.quantized is q) for c in candidates],
@@ -180,8 +190,12 @@ def _checked(arguments: argparse.Namespace) -> Budget | None:
 
     inputs = [*filter(None, [arguments.weights_file, arguments.calib, arguments.target])]
     check_prefix(arguments.prefix)
-    for output in (arguments.output, arguments.report):
-        files.require_other_file(output, *inputs)
+    written = [str(Path(arguments.c) / f"{arguments.prefix}.{ending}") for ending in ("c", "h")] if arguments.c else []
+    files.require_outputs([arguments.output, arguments.report], *inputs)
+    for path in written:
+        files.require_other_file(path, *inputs)
+    if Path(arguments.output).resolve() in [Path(path).resolve() for path in written]:
+        raise UsageError("usage.option", "is also what --c writes", where=arguments.output, expected="another file")
     if arguments.auto and arguments.budget is None:
         raise UsageError("usage.option", "--auto without --budget", expected="--budget FLASH,RAM, such as 32k,16k")
     if arguments.budget is not None and not (arguments.auto or arguments.c):
@@ -246,8 +260,9 @@ def _train(arguments: argparse.Namespace) -> int:
     from intnn.formats import weights
 
     reads = [*arguments.data, *filter(None, [arguments.weights_file])]
-    for output in (arguments.output, arguments.weights_out, arguments.resume):
-        files.require_other_file(output, *reads)
+    files.require_outputs([arguments.output, arguments.weights_out, arguments.resume], *reads)
+    if arguments.weights_out and not arguments.weights_out.endswith((".npz", ".json")):
+        raise UsageError("usage.option", "weights are written to .npz or .json", where=arguments.weights_out)
     layers = arguments.layers.split(",") if arguments.layers else None
     start = files.read_floats(arguments.weights_file, layers).network if arguments.weights_file else None
     x, y = (files.read_array(path) for path in arguments.data)
@@ -298,9 +313,8 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    files.require_other_file(
-        arguments.output, arguments.model, *(arguments.data or ()), *filter(None, [arguments.float])
-    )
+    reads = [arguments.model, *(arguments.data or ()), *filter(None, [arguments.float])]
+    files.require_outputs([arguments.output], *reads)
     data = arguments.data or []
     if len(data) > 2:
         raise UsageError("usage.option", f"--data with {len(data)} files", expected="X.npy, or X.npy Y.npy")

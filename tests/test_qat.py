@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def refused(code: str, *parts: str, x: Any = X, y: Any = Y, **options: Any) -> N
         ("input.shape", ["50 rows of x and 49 of y"], {"y": Y[1:]}),
         ("input.shape", ["at least one row"], {"x": X[:0], "y": Y[:0]}),
         ("input.type", ["y is not rectangular"], {"y": [[1, 2], [3]]}),
-        ("input.type", ["x does not hold numbers"], {"x": np.full((50, 3), "a")}),
+        ("input.type", ["x does not hold real numbers"], {"x": np.full((50, 3), "a")}),
         ("train.data", ["one row"], {"x": X[:1], "y": Y[:1]}),
         ("train.data", ["all 45 rows of x to train on are equal"], {"x": np.ones((50, 3))}),
         ("train.data", ["all 45 rows of y to train on are equal"], {"y": np.ones((50, 2))}),
@@ -183,6 +184,29 @@ def test_the_state_of_something_else(tmp_path: Path) -> None:
     with pytest.raises(IntnnError, match="other data or options") as error:
         Checkpoint(tmp_path / "other.npz", "another mark")
     assert error.value.code == "train.state"
+
+
+CHANGES: dict[str, Callable[[Any], Any]] = {
+    "float.step": lambda v: v + 1,
+    "float.params": lambda v: v[:-1],
+    "float.best": lambda v: v * np.nan,
+    "float.least": lambda v: np.array("a"),
+    "float.history": lambda v: None,
+    "float.optimizer.0": lambda v: None,
+}
+
+
+@pytest.mark.parametrize("member", CHANGES)
+def test_a_state_that_was_changed(member: str, tmp_path: Path) -> None:
+    path = tmp_path / "state.npz"
+    Checkpoint(path, "mark").keep("float", STATE)
+    with np.load(path) as data:
+        arrays = dict(data)
+    changed = CHANGES[member](arrays.pop(member))
+    np.savez(path, **arrays, **({} if changed is None else {member: changed}))
+    with pytest.raises(IntnnError) as error:
+        Checkpoint(path, "mark")
+    assert error.value.code in ("train.state", "weights.layer")
 
 
 def test_a_state_that_cannot_be_written(tmp_path: Path) -> None:

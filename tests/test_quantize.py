@@ -19,7 +19,7 @@ from intnn.errors import IntnnError, UsageError
 from intnn.floats import attribution, auto, calibrate, meaning, rounding
 from intnn.floats.network import FloatDense, FloatNetwork
 from intnn.floats.numbers import Numbers, dense, layer_numbers
-from intnn.floats.quantize import Quantized, quantize
+from intnn.floats.quantize import Quantized, mean_error, quantize
 from intnn.floats.scheme import CHOICES, MULTIPLIER_BITS, Scheme
 from intnn.model import Activation, Fixed
 from intnn.targets.cost import Budget
@@ -135,6 +135,58 @@ def test_dead_neurons_are_kept_and_do_no_harm() -> None:
         assert scales is not None
         assert (hidden[:, 2] == -128).all()
         assert (np.abs(scales.output * (hidden[:, 5] + 128) - 0.7) <= scales.output).all()
+
+
+@pytest.mark.parametrize("scheme", [Scheme(), Scheme(activations="int16"), Scheme(requantize="15-bit")], ids=str)
+def test_relu6_ends_at_6_whatever_the_scale(scheme: Scheme) -> None:
+    """Also where int16 is made no finer than the accumulator's steps."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (500, 20)).astype(np.uint8)
+    first = FloatDense(rng.normal(size=(16, 20)) / 20, rng.normal(size=16), 0, 6)
+    last = FloatDense(rng.normal(size=(4, 16)), np.zeros(4))
+    for layers in ((first, last), (first,)):
+        q = quantize(FloatNetwork(layers), x, scheme=scheme)
+        for made, limit in zip(q.network.layers, (6, None), strict=False):
+            assert made.scales is not None
+            if limit:
+                assert abs((made.output.max - made.output.zero_point) * made.scales.output - 6) <= made.scales.output
+        wanted = q.floats.run(x)
+        assert np.sqrt(np.mean((outputs(q, x) - wanted) ** 2)) < 0.05 * wanted.std()
+
+
+@pytest.mark.parametrize("requantize", CHOICES["requantize"])
+@pytest.mark.parametrize("activations", ["int8", "int16"])
+@pytest.mark.parametrize("tiny", [1e-6, 1e-30, 0.0])
+def test_a_nearly_dead_neuron_spoils_no_other(requantize: str, activations: str, tiny: float) -> None:
+    net, x = floats(6, 16, 4), samples()
+    w, b = np.array(net.layers[0].weights), np.array(net.layers[0].bias)
+    w[3], b[3] = w[3] * tiny, 1.0
+    spoilt_net = FloatNetwork((FloatDense(w, b, 0), net.layers[1]))
+    scheme = Scheme(requantize=requantize, activations=activations)
+    off = [
+        float(np.sqrt(np.mean((outputs(quantize(n, x, scheme=scheme), x) - n.run(x)) ** 2))) for n in (net, spoilt_net)
+    ]
+    assert off[1] < 1.5 * off[0]
+
+
+def test_biases_make_up_only_for_what_shows() -> None:
+    """A neuron that is active on few samples is corrected by these: by all, the error far below 0 would shift it."""
+    exact = np.array([[-100.0], [-100.0], [-100.0], [2.0]])
+    found = exact + np.array([[-8.0], [-8.0], [-8.0], [0.5]])
+    assert mean_error(FloatDense(np.eye(1), np.zeros(1), 0), exact, found).tolist() == [-0.5]
+    assert mean_error(FloatDense(np.eye(1), np.zeros(1)), exact, found).tolist() == [23.5 / 4]
+    assert mean_error(FloatDense(np.eye(1), np.zeros(1), 0), exact - 5, found).tolist() == [0]
+
+
+def test_the_report_says_what_no_longer_varies() -> None:
+    x = samples()
+    x[:, 2] = 0.5
+    net = FloatNetwork((FloatDense(np.eye(6)[:2] * 1e-4 + [[0, 0, 0, 0, 0, 1], [0] * 6], [0, 1e4]),))
+    q = quantize(net, x, scheme=Scheme(output="int8"))
+    lines = [str(line) for line in q.report]
+    assert any(line.startswith("input: note: value 2: constant") for line in lines)
+    assert any("layer 0: note: outputs 0, 1: constant on the samples, where as floats" in line for line in lines)
+    assert not any("note" in str(line) for line in quantize(floats(6, 8, 3), samples()).report)
 
 
 # --- the integers of a layer -------------------------------------------------------------------------------------
@@ -522,6 +574,28 @@ BAD: dict[str, tuple[Callable[[], Any], str, str]] = {
     "label": (lambda: meaning.error(np.zeros((2, 3)), np.array([0, 3])), "input.range", "[0, 3]"),
     "few labels": (lambda: meaning.error(np.zeros((2, 3)), np.array([0])), "input.shape", "1 labels"),
     "few targets": (lambda: meaning.error(np.zeros((2, 3)), np.zeros((1, 3))), "input.shape", "1 targets"),
+    "tiny inputs": (lambda: quantize(floats(6, 3), samples() * 1e-318), "quantize.range", "a step is worth"),
+    "huge inputs": (lambda: quantize(floats(6, 3), samples() * 1e160), "quantize.range", "a step is worth"),
+    "huge weights": (
+        lambda: quantize(FloatNetwork((FloatDense(np.eye(6) * 1e100, np.zeros(6)),)), samples()),
+        "quantize.range",
+        "up to 1e+100",
+    ),
+    "complex": (lambda: quantize(floats(6, 3), samples() + 1j), "input.type", "real numbers"),
+    "dates": (lambda: quantize(floats(6, 3), samples().astype("M8[s]")), "input.type", "real numbers"),
+    "ragged": (lambda: quantize(floats(6, 3), [[1, 2], [1]]), "input.type", "real numbers"),
+    "complex weights": (lambda: FloatDense(np.eye(2) * 1j, np.zeros(2)), "model.value", "weights"),
+    "beyond int64": (
+        lambda: quantize(floats(6, 3), np.arange(12, dtype=np.uint64).reshape(2, 6) * np.uint64(2**60)),
+        "quantize.range",
+        "integers within [0, 18446744073709551615]",
+    ),
+    "labels that are no integers": (
+        lambda: meaning.error(np.zeros((2, 3)), np.array([0.0, 1.0])),
+        "input.shape",
+        "integers (batch,), which are labels",
+    ),
+    "huge targets": (lambda: meaning.error(np.zeros((1, 1)), np.array([1e160])), "input.range", "1e+160"),
     "NaN target": (lambda: meaning.error(np.zeros((1, 1)), np.array([math.nan])), "input.value", "target[0, 0]"),
 }
 

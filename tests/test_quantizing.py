@@ -123,6 +123,16 @@ def test_labels_and_no_target(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0
     assert "RMSE against the float network" in out
     assert "of float" not in out
+    assert "of spread" in out
+
+
+def test_the_file_that_is_wrong_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save("few.npy", np.zeros((49, 3)))
+    _, _, err = run(capsys, *QUANTIZE, "--target", "few.npy")
+    assert "few.npy: 49 targets" in err
+    np.save("few.npy", np.zeros((49, 5)))
+    _, _, err = run(capsys, *QUANTIZE[:3], "few.npy", "-o", "net.json")
+    assert "few.npy: calib has shape (49, 5)" in err
 
 
 @pytest.mark.usefixtures("folder")
@@ -201,6 +211,24 @@ BAD = {
     "over the weights": ("quantize w.npz --calib x.npy -o w.npz", "usage.option"),
     "auto without budget": ("quantize w.npz --calib x.npy -o net.json --auto", "usage.option"),
     "budget for nothing": ("quantize w.npz --calib x.npy -o net.json --budget 32k,16k", "usage.option"),
+    "over the script": ("quantize script.py:w --calib script.py:x -o script.py", "usage.option"),
+    "one file twice": ("quantize w.npz --calib x.npy -o same.json --report same.json", "usage.option"),
+    "over the header": ("quantize w.npz --calib x.npy -o ./net.h --c .", "usage.option"),
+    "samples over which C would go": ("quantize w.npz --calib fw/net.c --c fw -o net.json", "usage.option"),
+    "no such folder": ("quantize w.npz --calib x.npy -o nowhere/net.json", "file.write"),
+    "no folder for the page": ("quantize w.npz --calib x.npy -o net.json --report nowhere/r.html", "file.write"),
+    "a folder": ("quantize w.npz --calib x.npy -o fw", "file.write"),
+    "text for samples": ("quantize w.npz --calib text.npy -o net.json", "file.array"),
+    "ragged samples": ("quantize w.npz --calib script.py:ragged -o net.json", "file.array"),
+    "a script that ends": ("quantize ends.py:w --calib x.npy -o net.json", "weights.file"),
+    "a script that raises": ("quantize raises.py:w --calib x.npy -o net.json", "weights.file"),
+    "no such name": ("quantize script.py:v --calib x.npy -o net.json", "weights.file"),
+    "network and state in one": ("train --data x.npy y.npy --sizes 6-4-3 -o q.npz --resume q.npz", "usage.option"),
+    "network and weights in one": (
+        "train --data x.npy y.npy --sizes 6-4-3 -o t.npz --weights-out t.npz",
+        "usage.option",
+    ),
+    "no file of weights": ("train --data x.npy y.npy --sizes 6-4-3 -o t.json --weights-out w.txt", "usage.option"),
     "an impossible budget": ("quantize w.npz --calib x.npy -o net.json --auto --budget 10,10", "quantize.budget"),
     "not a budget": ("quantize w.npz --calib x.npy -o net.json --auto --budget much", "usage.budget"),
     "not a range": ("quantize w.npz --calib x.npy -o net.json --input-range 5", "usage.option"),
@@ -226,13 +254,22 @@ def test_mistakes_are_named(case: str, folder: Path, capsys: pytest.CaptureFixtu
     x[0, 0] = np.nan
     np.save("nan.npy", x)
     np.save("few.npy", np.zeros((3, 3)))
+    np.save("text.npy", np.full((300, 6), "1"))
+    Path("fw").mkdir()
+    np.save("x6.npy", samples())
+    Path("x6.npy").rename("fw/net.c")
+    Path("script.py").write_text(
+        "import numpy as np\nw = [(np.eye(6), np.zeros(6))]\nx = np.eye(6)\nragged = [[1], []]\n"
+    )
+    Path("ends.py").write_text("raise SystemExit\n")
+    Path("raises.py").write_text("class Own(BaseException): pass\nraise Own('bad')\n")
     np.save("high.npy", np.full(300, 3))
     write_weights(floats(6, 5, 3), "v.npz")
     intnn.dump(intnn.quantize("w.npz", samples()).network, "ok.json")
     words, code = BAD[case]
-    before = {path: path.read_bytes() for path in folder.iterdir()}
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     exit_code, out, err = run(capsys, *words.split())
     assert exit_code == 2
     assert f"error[{code}]" in err
     assert out == ""
-    assert {path: path.read_bytes() for path in folder.iterdir() if path in before} == before  # nothing is lost
+    assert {path: path.read_bytes() for path in before} == before  # nothing is lost

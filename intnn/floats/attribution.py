@@ -23,7 +23,7 @@ from intnn import engines
 from intnn.floats import rounding
 from intnn.floats.meaning import decode, encode, error, metric, round_to
 from intnn.floats.network import Floats, rows
-from intnn.floats.quantize import Quantized, rounded
+from intnn.floats.quantize import Quantized, mean_error, rounded
 
 STEPS = ("float", "weights rounded", "activations rounded", "multiplier approximated", "integer network")
 
@@ -85,7 +85,9 @@ def _simulate(q: Quantized, data: npt.NDArray[np.generic], *, round_activations:
             gain = np.ones(len(weights))
         before = [v @ weights.T for v in both]
         wanted = exact @ layer.weights.T
-        bias = layer.bias + ((wanted - before[0]).mean(axis=0) if q.scheme.bias_correction else 0.0)
+        bias = layer.bias
+        if q.scheme.bias_correction:
+            bias = bias + mean_error(layer, wanted + layer.bias, before[0] + layer.bias)
         both = [np.clip((v + bias) * gain, layer.min, layer.max) for v in before]
         exact = np.clip(wanted + layer.bias, layer.min, layer.max)
     if round_activations:

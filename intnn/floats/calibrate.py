@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from intnn.errors import InputError
 from intnn.floats.network import Floats
-from intnn.model import TYPES, Activation, IntArray
+from intnn.model import TYPES, Activation
 
 SCALE_BITS = 12
 """Significant bits of activation scales: exact in float32, and the last bits of a float, which differ from processor to
@@ -51,12 +52,20 @@ def _least_error(values: Floats, low: float, high: float, levels: int) -> float:
 
 
 def activation(
-    type: str, values: Floats, method: str, *, relu: bool, top: float, place: str
+    type: str,
+    values: Floats,
+    method: str,
+    *,
+    relu: bool,
+    top: float,
+    place: str,
+    finest: Floats | None = None,
 ) -> tuple[Activation, float]:
     """How a vector of real ``values`` (batch, n) is kept: its activation and the worth of one step.
 
     With ``relu`` the clamp begins at the zero point; ``top`` is the upper clamp, as a real value, or infinite. The zero
-    point is the type's least value with ReLU on 8 bits, 0 for int16, else what makes use of the whole type. Raises
+    point is the type's least value with ReLU on 8 bits, 0 for int16, else what makes use of the whole type; int16 is no
+    finer than the accumulator's steps ``finest`` (outputs,). Raises
     :class:`InputError` ``quantize.range`` where all values are 0.
     """
     least, most = TYPES[type]
@@ -73,18 +82,37 @@ def activation(
     if relu:
         low = 0.0
     scale = round_up((max(-low, high) if type == "int16" else high - low) / levels)
+    scale = scale if finest is None else no_finer(type, scale, finest)
+    require_scale(scale, values, place)
     zero = 0 if type == "int16" else least if relu else least + math.ceil(-low / scale)
     upper = most if math.isinf(top) else min(most, zero + int(np.rint(top / scale)))
     return Activation(type, zero, zero if relu else least, max(upper, zero)), scale
 
 
-def integer_samples(x: IntArray, declared: tuple[int, int] | None, place: str = "input") -> Activation:
+def no_finer(type: str, scale: float, step: Floats) -> float:
+    """``scale``, but for 16 bits no finer than the accumulator's ``step``, which bounds what an output can tell."""
+    return max(scale, round_up(float(step.max()))) if type == "int16" else scale
+
+
+def require_scale(scale: float, values: Floats, place: str) -> None:
+    """Raises :class:`InputError` ``quantize.range`` for a scale that float32 could not keep beside the others."""
+    if not 2.0**-40 <= scale <= 2.0**40:
+        raise InputError(
+            "quantize.range",
+            f"values within [{values.min():.3g}, {values.max():.3g}], so that a step is worth {scale:.3g}",
+            where=place,
+            expected="steps within 2^-40 and 2^40",
+            repair="another unit for the network's input or output",
+        )
+
+
+def integer_samples(x: npt.NDArray[np.generic], declared: tuple[int, int] | None, place: str = "input") -> Activation:
     """The input of a network that takes integers, such as counts of an ADC, as they are: scale 1, zero point 0.
 
     Its range is ``declared`` (low, high), else the least of whole bits that holds every sample. Raises
     :class:`InputError` ``quantize.range`` where no type holds the range, or samples lie outside the declared one.
     """
-    least, most = int(x.min()), int(x.max())
+    least, most = int(np.min(x)), int(np.max(x))  # Python's integers hold uint64, too
     bits = max(most.bit_length(), (-least - 1).bit_length() if least < 0 else 0)
     low, high = declared or (-(1 << bits) if least < 0 else 0, (1 << bits) - 1)
     if least < low or most > high:

@@ -71,15 +71,31 @@ def error(y: Floats, target: npt.ArrayLike) -> float:
     outputs. ``target`` is (batch,) labels in [0, outputs), or real values (batch, outputs); (batch,) where there is one
     output. Raises :class:`InputError` ``input.shape``, ``input.value`` or ``input.range``.
     """
-    wanted = np.asarray(target)
-    if metric(wanted, y.shape[1]) == "error rate":
-        if len(wanted) != len(y):
-            raise InputError("input.shape", f"{len(wanted)} labels", expected=f"{len(y)}, one for each sample")
-        if wanted.min() < 0 or wanted.max() >= y.shape[1]:
-            found = f"labels within [{wanted.min()}, {wanted.max()}]"
-            raise InputError("input.range", found, expected=f"within [0, {y.shape[1] - 1}], the network's outputs")
+    wanted = check_target(target, len(y), y.shape[1])
+    if wanted.ndim == 1:
         return float(np.mean(y.argmax(axis=1) != wanted))
-    values = rows(wanted[:, None] if wanted.ndim == 1 else wanted, y.shape[1], "target")
-    if len(values) != len(y):
-        raise InputError("input.shape", f"{len(values)} targets", expected=f"{len(y)}, one for each sample")
-    return float(np.sqrt(np.mean((y - values) ** 2)))
+    return float(np.sqrt(np.mean((y - wanted.astype(np.float64)) ** 2)))
+
+
+def check_target(target: npt.ArrayLike, count: int, outputs: int) -> npt.NDArray[np.generic]:
+    """``target`` for ``count`` samples: labels (batch,), or real values (batch, ``outputs``) as float64. Raises as
+    :func:`error`."""
+    wanted = np.asarray(target)
+    labels = metric(wanted, outputs) == "error rate"
+    if wanted.ndim == 1 and outputs > 1 and not labels:
+        raise InputError(
+            "input.shape",
+            f"target has shape {wanted.shape} and type {wanted.dtype}",
+            expected=f"(batch, {outputs}), or integers (batch,), which are labels",
+        )
+    if not labels:
+        wanted = rows(wanted[:, None] if wanted.ndim == 1 else wanted, outputs, "target")
+    if len(wanted) != count:
+        found = f"{len(wanted)} {'labels' if labels else 'targets'}"
+        raise InputError("input.shape", found, expected=f"{count}, one for each sample")
+    if labels and (wanted.min() < 0 or wanted.max() >= outputs):
+        found = f"labels within [{wanted.min()}, {wanted.max()}]"
+        raise InputError("input.range", found, expected=f"within [0, {outputs - 1}], the network's outputs")
+    if not labels and np.abs(wanted).max() > 2.0**60:
+        raise InputError("input.range", f"targets up to {np.abs(wanted).max():.3g}", expected="at most 2^60")
+    return wanted

@@ -95,9 +95,13 @@ def rows(x: npt.ArrayLike, size: int, what: str = "x") -> Floats:
     Raises :class:`InputError` ``input.type``, ``input.shape`` or ``input.value``.
     """
     try:
-        values = np.asarray(x).astype(np.float64)
+        array = np.asarray(x)
+        if array.dtype.kind not in "biufO":  # astype would drop imaginary parts, and read numbers from text
+            raise TypeError
+        with np.errstate(over="ignore"):  # what float64 does not hold is infinite, and refused below
+            values = array.astype(np.float64)
     except (TypeError, ValueError):
-        raise InputError("input.type", f"{what} does not hold numbers", expected="an array of numbers") from None
+        raise InputError("input.type", f"{what} does not hold real numbers", expected="an array of numbers") from None
     if values.ndim != 2 or values.shape[1] != size or not len(values):
         raise InputError(
             "input.shape", f"{what} has shape {values.shape}", expected=f"(batch, {size}), at least one row"
@@ -115,6 +119,8 @@ def rows(x: npt.ArrayLike, size: int, what: str = "x") -> Floats:
 
 def _finite(value: npt.ArrayLike, name: str, ndim: int) -> Floats:
     try:
+        if np.asarray(value).dtype.kind not in "biufO":
+            raise TypeError
         array = np.array(value, np.float64)
     except (TypeError, ValueError):
         raise _wrong(name, "not a rectangular array of numbers", f"{ndim} dimensions of floats") from None

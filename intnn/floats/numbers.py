@@ -22,8 +22,9 @@ from intnn.model import Q31, Activation, Dense, Fixed, Scales
 
 Int64Array = npt.NDArray[np.int64]
 
-FINEST = 2.0**-24
-"""The least factor from accumulator to output: a neuron that needs a smaller one contributes nothing that shows."""
+FINEST = 1 / 8
+"""A grid is no finer than that by which all roundings of a neuron's weights together can move its output by half this
+part of a step: a finer one shows nowhere, and the accumulator of a neuron with tiny weights would leave int32."""
 
 
 class Numbers(NamedTuple):
@@ -66,11 +67,14 @@ def layer_numbers(
     ``weight_scale`` (outputs,), positive, is the grid wished for; all equal for a scheme per tensor. Rows whose sums or
     products would leave int32 for some input in ``source``'s range get a coarser grid, and so do rows with
     ``sum|w| * max|x - zero_point|`` above ``limit``. ``pre_shift`` is the least with which every product fits.
-    Raises :class:`ModelError` ``quantize.overflow`` where a row fits with no weight but 0.
+    A row that moves its output by less than half a step may come to weights of 0. Raises :class:`ModelError`
+    ``quantize.overflow`` where another row fits with no weight but 0.
     """
     ends = source.min - source.zero_point, source.max - source.zero_point
-    wish: Floats = np.maximum(weight_scale, FINEST * output_scale / input_scale)
-    span = max(abs(end) for end in ends)
+    span = max(1, *map(abs, ends))
+    step = output_scale / input_scale  # what a weight moves the output by: one step for each step of its input
+    wish: Floats = np.maximum(weight_scale, FINEST * step / (span * weights.shape[1]))
+    shows = np.abs(weights).sum(axis=1) * span > step / 2
     first: Floats | None = None
     coarsened = np.zeros(len(wish), np.bool_)
     while True:
@@ -84,7 +88,7 @@ def layer_numbers(
         if limit is not None:
             excess = np.maximum(excess, reach / limit)
         first = excess if first is None else first
-        vanished = coarsened & ~w.any(axis=1) & weights.any(axis=1)
+        vanished = coarsened & ~w.any(axis=1) & shows
         if vanished.any():
             break
         if excess.max() <= 1:
@@ -112,10 +116,13 @@ def layer_numbers(
 def factor(real: Floats, scheme: Scheme) -> tuple[Int64Array, Int64Array]:
     """``multiplier`` and ``total`` with ``real`` (outputs,) about ``multiplier / 2^total``.
 
-    The multiplier has the scheme's bits; the next larger one where weights absorb the difference, else the nearest.
+    The multiplier has at most the scheme's bits; the next larger one where weights absorb the difference, else the
+    nearest.
     """
-    bits = MULTIPLIER_BITS[scheme.requantize]
     fraction, exponent = np.frexp(real)
+    bits = np.full(len(real), MULTIPLIER_BITS[scheme.requantize])
+    if scheme.requantize != "q31":  # as few as one shift takes: the row with the least factor is not to decide for all
+        bits = np.clip(31 + exponent, 1, bits)
     scaled = np.ldexp(fraction, bits)
     # Less a hair: a factor that is exact but for the last bits of a float is not to become the next larger one.
     multiplier = (np.ceil(scaled * (1 - 2.0**-45)) if scheme.absorb else np.rint(scaled)).astype(np.int64)

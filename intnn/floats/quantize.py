@@ -57,30 +57,36 @@ def quantize(
     else the whole bits that hold them; floats are quantized to the scheme's input type. Raises :class:`InputError`
     ``input.type``, ``input.shape``, ``input.value`` or ``quantize.range``, :class:`ModelError` ``quantize.overflow``.
     """
+    x = rows(calib, source.sizes[0], "calib")
     samples = np.asarray(calib)
-    x = rows(samples, source.sizes[0], "calib")
     activation, scale = input_activation(samples, x, scheme, input_range)
     input, report = activation, [Line("input", "re-derived", _meaning(activation, scale) + " from the samples")]
+    never = np.flatnonzero((x == x[0]).all(axis=0)).tolist()
+    if never:
+        found = f"{_places('value', never)}: constant on the samples, so nothing is known of the weights there"
+        report.append(Line("input", "note", found))
     q = round_to(activation, scale, x)
     layers: list[Dense] = []
     kept: list[tuple[Floats, Numbers]] = []
     for i, layer in enumerate(source.layers):
         place, last = f"layer {i}", i == len(source.layers) - 1
+        require_size(layer, place)
         exact = x @ layer.weights.T + layer.bias
         after = np.clip(exact, layer.min, layer.max)
         require_clamp(layer, place)
         type = scheme.output if last else scheme.activations
+        real = scale * (q - activation.zero_point)
+        moment = rounding.moment(real, centred=scheme.bias_correction)
+        wish = weight_scale(layer.weights, moment, scheme)
         output, output_scale = calibrate.activation(
-            type, after, scheme.calibration, relu=layer.relu, top=layer.max, place=place
+            type, after, scheme.calibration, relu=layer.relu, top=layer.max, place=place, finest=scale * wish
         )
         try:
-            real = scale * (q - activation.zero_point)
-            moment = rounding.moment(real, centred=scheme.bias_correction)
-            wish = weight_scale(layer.weights, moment, scheme)
-            output_scale = no_finer(output, output_scale, scale * wish)
             numbers = layer_numbers(layer.weights, layer.bias, wish, scale, output_scale, activation, output, scheme)
             weights = rounded(layer.weights, numbers.weight_scale, moment, scheme)
-            bias = layer.bias + ((exact - layer.bias - real @ weights.T).mean(axis=0) if scheme.bias_correction else 0)
+            bias = layer.bias
+            if scheme.bias_correction:
+                bias = bias + mean_error(layer, exact, real @ weights.T + layer.bias)
             numbers = layer_numbers(
                 weights, bias, numbers.weight_scale, scale, output_scale, activation, output, scheme
             )
@@ -93,6 +99,7 @@ def quantize(
         # float64 holds these sums exactly: the numbers keep them within int32.
         acc = ((q - activation.zero_point) @ numbers.weights.T + numbers.bias).astype(np.int32)
         q = np.asarray(interpreter.requantize(acc, made), np.float64)
+        report += _still(place, q, after)
         x, activation, scale = after, output, output_scale
     net = Network(input, tuple(layers), source.name)
     require_valid(net)
@@ -112,8 +119,8 @@ def input_activation(
             where="input",
             expected="samples of the input as it varies in use",
         )
-    if samples.dtype.kind in "iu":
-        return calibrate.integer_samples(samples.astype(np.int64), declared), 1.0
+    if samples.dtype.kind in "biu":
+        return calibrate.integer_samples(samples, declared), 1.0
     if declared:
         raise InputError(
             "quantize.range",
@@ -124,6 +131,19 @@ def input_activation(
         )
     type = scheme.activations if scheme.input == "as activations" else scheme.input
     return calibrate.activation(type, x, scheme.calibration, relu=bool(x.min() >= 0), top=np.inf, place="input")
+
+
+def require_size(layer: FloatDense, place: str) -> None:
+    """Raises :class:`InputError` ``quantize.range`` for weights or biases too large to compute with."""
+    largest = max(float(np.abs(layer.weights).max()), float(np.abs(layer.bias).max()))
+    if largest > 2.0**60:
+        raise InputError(
+            "quantize.range",
+            f"weights or biases up to {largest:.3g}",
+            where=place,
+            expected="at most 2^60",
+            repair="another unit for the network's input or output",
+        )
 
 
 def require_clamp(layer: FloatDense, place: str) -> None:
@@ -159,10 +179,26 @@ def weight_scale(weights: Floats, moment: Floats, scheme: Scheme) -> Floats:
     return rounding.best_grid(weights, grid, moment, scheme.largest_weight, per_channel=scheme.per_channel)
 
 
-def no_finer(output: Activation, output_scale: float, step: Floats) -> float:
-    """``output_scale``, but for 16 bits no finer than the accumulator's ``step``, which bounds what an output can
-    tell."""
-    return max(output_scale, calibrate.round_up(float(step.max()))) if output.type == "int16" else output_scale
+def mean_error(layer: FloatDense, exact: Floats, found: Floats) -> Floats:
+    """By how much the sums ``found`` (batch, outputs) are below those of the floats, ``exact``, on average, (outputs,).
+
+    Samples on which the clamp of ``layer`` decides do not count: there nothing depends on the sum.
+    """
+    counts = (exact > layer.min) & (exact < layer.max)
+    mean: Floats = ((exact - found) * counts).sum(axis=0) / np.maximum(counts.sum(axis=0), 1)
+    return mean
+
+
+def _still(place: str, q: Floats, after: Floats) -> list[Line]:
+    """What the report says of outputs ``q`` that are constant on the samples where those of the floats are not."""
+    still = np.flatnonzero((q == q[0]).all(axis=0) & (np.ptp(after, axis=0) > 0)).tolist()
+    text = "constant on the samples, where as floats it varies: more bits, or other samples, may tell its values apart"
+    return [Line(place, "note", f"{_places('output', still)}: {text}")] if still else []
+
+
+def _places(noun: str, places: list[int]) -> str:
+    shown = ", ".join(map(str, places[:8])) + (f" and {len(places) - 8} more" if len(places) > 8 else "")
+    return f"{noun}{'s' if len(places) > 1 else ''} {shown}"
 
 
 def _lines(place: str, layer: FloatDense, made: Dense, n: Numbers, input_scale: float, scheme: Scheme) -> list[Line]:

@@ -32,13 +32,15 @@ def _steps(document: dict[str, Any]) -> list[str]:
     metric, against = document["metric"], document["reference"]
     first = document["steps"][0]["error"]
     head = f"{metric} against the {against}, {document['samples']:,} samples"
-    relative = "of float" if first else ""
+    # Where there is no target, the outputs' standard deviation says how much an error is.
+    base = first or (document["spread"] if metric == "RMSE" else 0)
+    relative = ("of float" if first else "of spread") if base else ""
     rows = [("after this step", metric, "change", relative)]
     before = None
     for step in document["steps"]:
         error = step["error"]
         change = "" if before is None else f"{_figure(metric, error - before, '+')}"
-        share = f"{error / first:.3f}" if first else ""
+        share = f"{error / base:.3f}" if base else ""
         rows.append((step["name"], _figure(metric, error), change, share))
         before = error
     widths = [max(len(row[c]) for row in rows) for c in range(4)]

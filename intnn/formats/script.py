@@ -27,8 +27,9 @@ def made_by(path: str, name: str) -> Any:
     """
     names = _run(str(Path(path).resolve()), read_bytes(path))
     if name not in names:
-        known = ", ".join(n for n in names if not n.startswith("_"))
-        raise ForeignModelError("weights.file", f"no {name}", expected=f"one of {known[:200]}")
+        known = ", ".join(n for n in names if not n.startswith("_"))[:200]
+        expected = f"one of {known}" if known else "a name that the file defines"
+        raise ForeignModelError("weights.file", f"no {name}", expected=expected)
     return names[name]
 
 
@@ -40,11 +41,13 @@ def _run(path: str, content: bytes) -> dict[str, Any]:
     try:
         with redirect_stdout(sys.stderr):
             return runpy.run_path(path, run_name="intnn_weights")
-    except Exception as error:
+    except SystemExit as error:
+        raise ForeignModelError("weights.file", f"it ended with exit code {error.code or 0}") from None
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever the script raises is its own mistake
         found = f"running it raised {type(error).__name__}: {str(error)[:200]}"
         raise ForeignModelError("weights.file", found, repair=f"python {path} shows where") from None
-    except SystemExit as error:
-        raise ForeignModelError("weights.file", f"it ended with exit code {error.code}") from None
     finally:
         if folder in sys.path:
             sys.path.remove(folder)

@@ -1,7 +1,7 @@
 """The state of a training in a file, from which it goes on as if it had never stopped.
 
-An .npz file of plain arrays (nothing is unpickled), replaced as a whole, with a fingerprint of data and options: the
-state of another training is refused.
+An .npz file of plain arrays (nothing is unpickled), replaced as a whole, with a fingerprint of data and options, and a
+digest of all that is in it: the state of another training is refused, and so is one that is not as it was written.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from intnn.formats.npz import read_npz, write_npz
 
 Array = npt.NDArray[Any]
 
-FINGERPRINT = "fingerprint"
+FINGERPRINT, DIGEST = "fingerprint", "digest"
 
 
 class State(NamedTuple):
@@ -61,6 +61,7 @@ class Checkpoint:
             values = kept._asdict()
             values |= {f"optimizer.{i}": part for i, part in enumerate(values.pop("optimizer"))}
             arrays |= {f"{name}.{field}": np.asarray(value) for field, value in values.items()}
+        arrays[DIGEST] = digest(arrays)
         beside = self.path.with_name(self.path.name + ".part")
         try:
             beside.write_bytes(write_npz(arrays))
@@ -86,7 +87,24 @@ class Checkpoint:
                 expected="the state of this one",
                 repair=repair,
             )
+        if DIGEST not in arrays or not np.array_equal(arrays[DIGEST], digest(arrays)):
+            raise UsageError(
+                "train.state",
+                "not as it was written",
+                where=str(path),
+                expected="a file whose content has the digest it carries",
+                repair="another copy of it, or another file to begin anew",
+            )
         return {name: _state(arrays, name + ".") for name in ("float", "integer") if f"{name}.step" in arrays}
+
+
+def digest(arrays: dict[str, Array]) -> Array:
+    """SHA-256 of all ``arrays`` but the digest itself: names, types, shapes and values."""
+    found = hashlib.sha256()
+    for name in sorted(arrays.keys() - {DIGEST}):
+        array = np.ascontiguousarray(arrays[name])
+        found.update(repr((name, array.dtype.str, arrays[name].shape)).encode() + array.tobytes())
+    return np.frombuffer(found.digest(), np.uint8)
 
 
 def _state(arrays: dict[str, Array], prefix: str) -> State:

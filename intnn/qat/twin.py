@@ -28,7 +28,7 @@ from intnn.errors import IntnnError
 from intnn.floats import calibrate
 from intnn.floats.network import Floats
 from intnn.floats.numbers import Numbers, dense, layer_numbers
-from intnn.floats.quantize import Quantized, no_finer
+from intnn.floats.quantize import Quantized
 from intnn.model import Network
 from intnn.qat.options import diverged
 from intnn.qat.state import Array
@@ -136,7 +136,7 @@ class Twin:
             output_scale = self.output_scales[i]
             if self.learned[i]:
                 output_scale = calibrate.round_up(output_scale * 2.0 ** float(np.clip(scale[0], -FARTHEST, FARTHEST)))
-                output_scale = no_finer(layer.output, output_scale, scales[-1] * wish)
+                output_scale = calibrate.no_finer(layer.output.type, output_scale, scales[-1] * wish)
             ends = (scales[-1], output_scale, source, layer.output, self.scheme, self.limit)
             try:
                 n = layer_numbers(weights, bias, wish, *ends)
