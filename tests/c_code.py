@@ -115,7 +115,7 @@ class Code:
 
     @property
     def layer(self) -> Node:
-        """The function of the first layer: the first that has a loop within a loop."""
+        """The function of a layer: the first that has a loop within a loop."""
         for function in self.functions:
             if any(isinstance(inner, LOOPS) for outer in loops(function) for inner, _ in places(outer)):
                 return function
@@ -123,13 +123,10 @@ class Code:
 
     @property
     def requantize(self) -> Node:
-        """The function from an accumulator to an activation."""
-        return self.function("requantize")
-
-    def function(self, word: str) -> Node:
-        """The first function whose name has ``word`` in it."""
+        """The function from an accumulator to an activation that :attr:`layer` calls."""
+        called = {show(node.name) for node, _ in places(self.layer) if isinstance(node, c_ast.FuncCall)}
         for function in self.functions:
-            if word in function.decl.name:
+            if "requantize" in function.decl.name and function.decl.name in called:
                 return function
         raise NoPlaceError
 

@@ -136,57 +136,72 @@ read_as("input read as 7 bits", "({} & 127)")
 # --- loops
 
 
-def bounded(loop: Node, start: int = 0, stop: int = 0) -> None:
-    """Move the start or the end of a loop by so many of its steps."""
+def advance(loop: Node) -> Node:
+    """What a loop does for its next turn: a step of what its condition compares."""
+    if isinstance(loop, c_ast.DoWhile) and isinstance(loop.cond, c_ast.BinaryOp):
+        for node in loop.stmt.block_items:
+            if isinstance(node, c_ast.Assignment) and show(node.lvalue) == show(loop.cond.left):
+                return node
     if not isinstance(loop, c_ast.For) or not isinstance(loop.cond, c_ast.BinaryOp):
         raise NoPlaceError
-    step = int(loop.next.rvalue.value) if isinstance(loop.next, c_ast.Assignment) else 1
+    return loop.next
+
+
+def bounded(function: Node, loop: Node, start: int = 0, stop: int = 0) -> None:
+    """Move the start or the end of a loop of a function by so many of its steps."""
+    change = advance(loop)
+    step = int(change.rvalue.value) if isinstance(change, c_ast.Assignment) else 1
     if stop:
         loop.cond.right = expression(f"{show(loop.cond.right)} {stop * step:+}")
-    if start:
+    if start and isinstance(loop, c_ast.DoWhile):
+        block = next(block for block in blocks(function) if loop in block)
+        block.insert(block.index(loop), statements(f"{show(change.lvalue)} {change.op} {start * step};")[0])
+    elif start:
         first = loop.init.decls[0] if isinstance(loop.init, c_ast.DeclList) else loop.init
         part = "init" if isinstance(first, c_ast.Decl) else "rvalue"
         setattr(first, part, expression(f"{show(getattr(first, part))} {start * step:+}"))
 
 
-def loop(name: str, pick: Callable[[Code], Node]) -> None:
-    """Register what can go wrong at the ends of a loop."""
+def loop(name: str, pick: Callable[[Code], tuple[Node, Node]]) -> None:
+    """Register what can go wrong at the ends of the loop that ``pick`` gives, after its function."""
     for what, start, stop in (("stops early", 0, -1), ("goes on", 0, 1), ("starts late", 1, 0)):
 
         def change(code: Code, start: int = start, stop: int = stop) -> None:
-            bounded(pick(code), start, stop)
+            bounded(*pick(code), start, stop)
 
         fault(f"loop over {name} {what}")(change)
 
 
-def own_loop(number: int) -> Callable[[Code], Node]:
+def own_loop(number: int) -> Callable[[Code], tuple[Node, Node]]:
     """A loop of the public function, which copies inputs in or outputs out."""
 
-    def pick(code: Code) -> Node:
+    def pick(code: Code) -> tuple[Node, Node]:
         found = loops(code.entry)
         if not found:
             raise NoPlaceError
-        return found[number]
+        return code.entry, found[number]
 
     return pick
 
 
-loop("neurons", lambda code: nested(code.layer)[0])
-loop("inputs", lambda code: nested(code.layer)[1])
+loop("neurons", lambda code: (code.layer, nested(code.layer)[0]))
+loop("inputs", lambda code: (code.layer, nested(code.layer)[1]))
 loop("what is copied out", own_loop(-1))
 
 
 @fault("loop over what is copied in stops early")
 def _copied(code: Code) -> None:
-    bounded(own_loop(0)(code), stop=-1)
+    bounded(*own_loop(0)(code), stop=-1)
 
 
 @fault("loop without end")
 def _endless(code: Code) -> None:
     loop_ = nested(code.layer)[0]
-    if not isinstance(loop_, c_ast.For):
-        raise NoPlaceError
-    loop_.next = None
+    change = advance(loop_)
+    if isinstance(loop_, c_ast.DoWhile):
+        loop_.stmt.block_items.remove(change)
+    else:
+        loop_.next = None
 
 
 # --- what is stored, and where

@@ -57,6 +57,7 @@ def toward_zero(q: Fraction) -> int:
     return math.trunc(q)
 
 
+@cache  # mutants ask for the same again and again
 def to_float(q: Fraction, kind: tuple[int, int]) -> Fraction:
     """The float nearest to ``q``, ties to even: the result of one IEEE 754 operation. Overflow does not occur here."""
     if not q:
@@ -67,6 +68,7 @@ def to_float(q: Fraction, kind: tuple[int, int]) -> Fraction:
     return round(q / step) * step
 
 
+@cache
 def from_hex(text: str) -> Fraction:
     return Fraction(float.fromhex(text))
 

@@ -197,6 +197,7 @@ def test_nor_by_statement(line: str) -> None:
     assert forbidden_operators(f"def f(x):\n    {line}\n    return x\n")
 
 
+@cache
 def modules() -> dict[str, ast.Module]:
     names = {}
     for path in sorted(PACKAGE.rglob("*.py")):

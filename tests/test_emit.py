@@ -30,10 +30,10 @@ from intnn.formats.native import network_hash
 from intnn.strategies import networks
 
 STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"]
-KEYWORDS = {"char", "const", "for", "int", "return", "static", "typedef", "void"}
+KEYWORDS = {"char", "const", "do", "for", "int", "return", "static", "typedef", "void", "while"}
 TYPES = {"int8_t", "uint8_t", "int16_t", "uint16_t", "int32_t"}
 TOKEN = re.compile(r"[A-Za-z_]\w*|\d\w*|[-+*&<>=!]=|\+\+|--|->|<<|>>|&&|\|\||\S")
-OPERATORS = {*"+-*~<>=?:,;()[]{}", "+=", "*=", "!=", "==", "++", ">>"}
+OPERATORS = {*"+-*~<>=?:,;()[]{}", "+=", "-=", "*=", "!=", "==", "++", ">>"}
 
 
 def random_net(sizes: Sequence[int], rule: Fixed | Q31, *, seed: int = 1, **output: Any) -> Network:
@@ -81,6 +81,26 @@ SPECIAL: dict[str, tuple[Network, bool, str]] = {
         True,
         "net_asr(acc, 31) + 77",
     ),
+    "a multiplier and a shift for each neuron": (
+        random_net([3, 4], Fixed(np.arange(14, 18), 1 << np.arange(13, 17), 40 * np.arange(3, 7))),
+        False,
+        "(second, weights[8], bias[1], weights[9])",
+    ),
+    "a bias that does not go through the multiplier": (
+        Network(
+            NEAR_TOP,
+            (
+                Dense(
+                    np.full((2, 100), -128),
+                    np.array([5, 6]),
+                    Fixed(np.array([20, 21]), 1 << np.array([19, 20]), 4096),
+                    INT16,
+                ),
+            ),
+        ),
+        False,
+        "acc * 4096 + rounding",
+    ),
     "exponents of both signs": (random_net([4, 3], Q31(1 << 30, np.array([-8, 0, 2]), "double")), False, "* away"),
     "several types in a buffer": (
         Network(
@@ -93,8 +113,8 @@ SPECIAL: dict[str, tuple[Network, bool, str]] = {
         False,
         "uint16_t a[",
     ),
-    "too many inputs of 16 bits": (random_net([300, 2], Fixed.half_up(20), type="int16"), False, "acc = bias[o]"),
-    "one neuron over many inputs": (random_net([129, 1], Fixed.half_up(14)), False, "acc = bias[o]"),
+    "too many inputs of 16 bits": (random_net([300, 2], Fixed.half_up(20), type="int16"), False, "int32_t acc = "),
+    "one neuron over many inputs": (random_net([129, 1], Fixed.half_up(14)), False, "int32_t acc = "),
     "a bias of 16 bits": (
         one_neuron([-128] * 9, -999, Fixed.half_up(14), Activation("int8", -128), Activation()),
         True,
@@ -307,9 +327,9 @@ def test_the_selftest_can_fail(tmp_path: Path) -> None:
     files = selftests([net], False)
     last = net.layers[-1]
     other = replace(net, layers=(*net.layers[:-1], replace(last, bias=last.bias + 5000)))
-    tables = re.search(r"static const int32_t n0_bias1.*?;", emit_files(other, "n0")["n0.c"], re.S)
+    tables = re.search(r"static const int16_t n0_bias1.*?;", emit_files(other, "n0")["n0.c"], re.S)
     assert tables
-    files["n0.c"] = re.sub(r"static const int32_t n0_bias1.*?;", tables[0], files["n0.c"], flags=re.S)
+    files["n0.c"] = re.sub(r"static const int16_t n0_bias1.*?;", tables[0], files["n0.c"], flags=re.S)
     built = compile_files(tmp_path, [compiler("gcc", "clang"), "-std=c99"], files)
     assert built.returncode == 0, built.stderr
     assert subprocess.run([tmp_path / "t"]).returncode > 0

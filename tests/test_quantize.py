@@ -181,7 +181,7 @@ def test_biases_make_up_only_for_what_shows() -> None:
 def test_the_report_says_what_no_longer_varies() -> None:
     x = samples()
     x[:, 2] = 0.5
-    net = FloatNetwork((FloatDense(np.eye(6)[:2] * 1e-4 + [[0, 0, 0, 0, 0, 1], [0] * 6], [0, 1e4]),))
+    net = FloatNetwork((FloatDense(np.eye(6)[:2] * 1e-4 + [[0, 0, 0, 0, 0, 1], [0] * 6], np.array([0, 1e4])),))
     q = quantize(net, x, scheme=Scheme(output="int8"))
     lines = [str(line) for line in q.report]
     assert any(line.startswith("input: note: value 2: constant") for line in lines)
@@ -528,6 +528,11 @@ def test_the_best_that_fits_is_taken() -> None:
 # --- bad input ---------------------------------------------------------------------------------------------------
 
 
+def any_array(value: Any) -> Any:
+    """For what the types forbid."""
+    return value
+
+
 def spoilt(value: float) -> Any:
     x = samples()
     x[17, 3] = value
@@ -584,7 +589,7 @@ BAD: dict[str, tuple[Callable[[], Any], str, str]] = {
     "complex": (lambda: quantize(floats(6, 3), samples() + 1j), "input.type", "real numbers"),
     "dates": (lambda: quantize(floats(6, 3), samples().astype("M8[s]")), "input.type", "real numbers"),
     "ragged": (lambda: quantize(floats(6, 3), [[1, 2], [1]]), "input.type", "real numbers"),
-    "complex weights": (lambda: FloatDense(np.eye(2) * 1j, np.zeros(2)), "model.value", "weights"),
+    "complex weights": (lambda: FloatDense(any_array(np.eye(2) * 1j), np.zeros(2)), "model.value", "weights"),
     "beyond int64": (
         lambda: quantize(floats(6, 3), np.arange(12, dtype=np.uint64).reshape(2, 6) * np.uint64(2**60)),
         "quantize.range",

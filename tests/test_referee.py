@@ -17,6 +17,7 @@ from handwritten import NETWORK, SOURCES
 
 import intnn
 from intnn.__main__ import main
+from intnn.conform import pipe
 from intnn.conform.report import json as documents
 from intnn.referee import row_text
 from intnn.testing import assert_conforms
@@ -257,8 +258,9 @@ def test_assert_conforms() -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a signal that kills")
 @pytest.mark.usefixtures("folder")
-def test_nothing_is_left_running(capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_left_running(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A device that hangs is killed, and its process is gone afterwards."""
+    monkeypatch.setattr(pipe, "START", 2.0)
     Path("sleeps.py").write_text("import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(600)\n")
     program = shlex.quote(f"{sys.executable} sleeps.py")
     code, _, err = call(f"conform net.json --cmd {program} --timeout 1 --count 10", capsys)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from handwritten import ASR, NETWORK, SOURCES, START
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 from oracle import Oracle
 
 import intnn
@@ -23,13 +24,43 @@ from intnn.ccheck.verify import Verdict, verify_c
 RIGHT = SOURCES["plain loops"]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
-@given(strategies.networks())
-def test_emitted_c_is_proved(net: Network) -> None:
+def check_proved(net: Network) -> None:
+    """That the C emitted for ``net`` is proved, with either kernel."""
     for size in (False, True):
         verdict = verify_c(intnn.emit_c(net, size=size), net)
         assert verdict.proved, verdict
         assert verdict.models == ("int16", "int32", "lp64")
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(strategies.networks())
+def test_emitted_c_is_proved(net: Network) -> None:
+    check_proved(net)
+
+
+@pytest.mark.slow
+@settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(strategies.networks())
+def test_emitted_c_of_many_networks_is_proved(net: Network) -> None:
+    check_proved(net)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(strategies.networks(), st.data())
+def test_emitted_c_of_rules_per_channel_is_proved(net: Network, data: st.DataObject) -> None:
+    """Fixed rules without a pre-shift, whose bias goes through the multiplier and whose bytes follow the weights."""
+
+    def per_channel(count: int) -> Fixed:
+        def each(low: int, high: int) -> Any:
+            return np.array(data.draw(st.lists(st.integers(low, high), min_size=count, max_size=count)))
+
+        shift = each(1, 20)
+        return Fixed(shift, data.draw(st.sampled_from([(1 << shift) - 1, 1 << shift >> 1])), each(1, 255))
+
+    layers = tuple(dataclasses.replace(v, requantize=per_channel(v.bias.size), scales=None) for v in net.layers)
+    net = Network(net.input, layers)
+    assume(intnn.prove(net).valid)
+    check_proved(net)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from intnn.emit.plan import ROWS, Plan
+from intnn.emit.plan import Plan
 from intnn.emit.text import literal, smallest_type, table
 
 
@@ -20,9 +20,9 @@ class Family:
     suffix: str
     layers: Sequence[Plan]
     parameters: list[str] = field(default_factory=list)  # of the layer function
-    arguments: dict[int, list[str]] = field(default_factory=dict)  # for them, by layer
+    arguments: dict[int, list[str]] = field(default_factory=dict)  # for them, by layer; {x} and {y} are the buffers
     tables: dict[int, list[str]] = field(default_factory=dict)  # in C, by layer
-    rescaling: list[tuple[str, str, bool]] = field(default_factory=list)  # name, type, whether one a neuron
+    rescaling: list[tuple[str, str]] = field(default_factory=list)  # parameters of the requantize function: name, type
     helpers: set[str] = field(default_factory=set)
 
     def name(self, what: str) -> str:
@@ -58,19 +58,48 @@ class Family:
 
     def number(self, name: str, ctype: str = "int32_t") -> str:
         """A number of the rule as it stands in the requantize function: a constant, or its parameter ``name``."""
-        values = [layer.numbers[name] for layer in self.layers]
-        plural = any(len(v) > 1 for v in values)
-        if plural:
-            smallest = smallest_type(v for numbers in values for v in numbers)
-            self.table(f"{name}s", smallest, lambda layer: [for_each(layer.numbers[name], layer)])
-        elif (constant := self.scalar(name, ctype, [v for (v,) in values])) != name:
+        if self.plural(name):
+            if name not in self.behind:
+                smallest = smallest_type(v for layer in self.layers for v in layer.numbers[name])
+                self.table(several(name), smallest, lambda layer: [for_each(layer.numbers[name], layer)])
+        elif (constant := self.scalar(name, ctype, [layer.numbers[name][0] for layer in self.layers])) != name:
             return constant
-        self.rescaling.append((name, ctype, plural))
+        self.rescaling.append((name, ctype))
         return name
 
-    def rescaled(self, acc: str, place: str) -> list[str]:
-        """The arguments of the requantize function for ``acc``, of neuron ``place``."""
-        return [acc, *(f"{name}s[{place}]" if plural else name for name, _, plural in self.rescaling)]
+    def plural(self, name: str) -> bool:
+        """Whether a layer has a number ``name`` for each neuron."""
+        return any(len(layer.numbers[name]) > 1 for layer in self.layers)
+
+    @property
+    def behind(self) -> list[str]:
+        """The numbers that stand behind the weights of their neurons: those of paired kernels that are bytes."""
+        return [
+            name
+            for name in self.layers[0].numbers
+            if self.layers[0].paired
+            and self.plural(name)
+            and smallest_type(v for layer in self.layers for v in layer.numbers[name]) == "uint8_t"
+        ]
+
+    def rescaled(self, acc: str, place: str, behind: int = 0) -> list[str]:
+        """The arguments of the requantize function for ``acc``, of the neuron that stands at ``place`` in the tables.
+
+        What stands behind the weights of two neurons begins at ``weights[behind]``.
+        """
+        arguments = [acc]
+        for name, _ in self.rescaling:
+            if name in self.behind:
+                at = behind + int(place) * len(self.behind) + self.behind.index(name)
+                arguments.append(f"weights[{at}]")
+            else:
+                arguments.append(f"{several(name)}[{place}]" if self.plural(name) else name)
+        return arguments
+
+
+def several(name: str) -> str:
+    """The name of a table of numbers ``name``."""
+    return name if name == "bias" else f"{name}s"
 
 
 def for_each(values: Sequence[int], layer: Plan) -> list[int]:
@@ -79,8 +108,8 @@ def for_each(values: Sequence[int], layer: Plan) -> list[int]:
 
 
 def counter(layers: Sequence[Plan]) -> str:
-    """The type of a counter of neurons or of a step's weights, for an int may have 16 bits."""
-    return "int" if max(max(ROWS * layer.inputs, layer.neurons) for layer in layers) < 32768 else "int32_t"
+    """The type of a counter of inputs or neurons, for an int may have 16 bits."""
+    return "int" if max(max(layer.inputs, layer.neurons) for layer in layers) < 32768 else "int32_t"
 
 
 def plus(left: str, right: str) -> str:

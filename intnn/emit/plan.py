@@ -6,12 +6,13 @@ Everything here is decided with Python's unbounded integers, from the ranges tha
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from intnn.arithmetic import INT32_MAX, INT32_MIN
 from intnn.bounds import LayerProof, require_valid
+from intnn.emit.text import smallest_type
 from intnn.errors import ModelError
 from intnn.model import Q31, TYPES, Activation, Dense, Fixed, IntArray, Network
 
@@ -22,6 +23,9 @@ CENTRE = 128
 
 ROWS, STEP = 2, 4
 """Neurons and inputs that the pairs kernel takes at a time: what fits the eight low registers of a Cortex-M0."""
+
+FEW = 10
+"""Up to so many inputs, the first layer has a pairs kernel of its own rather than inputs added: no loop over inputs."""
 
 NARROW = 128
 """Up to so many inputs, a layer of one neuron has a second one added rather than a kernel of its own."""
@@ -41,8 +45,11 @@ class Vector:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """One layer: ``kernel`` is "plain" or "pairs", ``rule`` the form of requantization; ``bias`` and ``numbers``
-    (one integer for the layer, or one a neuron) hold whatever could be folded."""
+    """One layer: ``kernel`` is "plain", "pairs" or "unrolled", ``rule`` the form of requantization; ``bias`` and
+    ``numbers`` (one integer for the layer, or one a neuron) hold whatever could be folded.
+
+    The kernel starts at ``bias``; where the rule is "fixed with bias" that is 0, and ``numbers`` holds it.
+    """
 
     index: int
     kernel: str
@@ -54,6 +61,11 @@ class Plan:
     numbers: dict[str, Values]
 
     @property
+    def paired(self) -> bool:
+        """Whether the kernel takes two neurons at a time."""
+        return self.kernel != "plain"
+
+    @property
     def inputs(self) -> int:
         """The number of inputs, rounded up to what the kernel takes at a time."""
         return padded(self.source.size, STEP if self.kernel == "pairs" else 1)
@@ -61,7 +73,7 @@ class Plan:
     @property
     def neurons(self) -> int:
         """The number of neurons, rounded up likewise."""
-        return padded(self.target.size, ROWS if self.kernel == "pairs" else 1)
+        return padded(self.target.size, ROWS if self.paired else 1)
 
 
 def plan_layers(net: Network, size: bool) -> list[Plan]:
@@ -84,10 +96,12 @@ def plan_layers(net: Network, size: bool) -> list[Plan]:
             for i, (layer, x) in enumerate(zip(net.layers, net.inputs, strict=True))
         ]
 
-    folded = planned(True)
-    if size and not narrow(folded) and narrow(exact := planned(False)):
-        return exact  # a bias of 16 bits takes less flash than a zero point more
-    return folded
+    plans = planned(True)
+    if size and not narrow(plans) and narrow(exact := planned(False)):
+        plans = exact  # a bias of 16 bits takes less flash than a zero point more
+    merged = [merge(plan, layer) for plan, layer in zip(plans, proof.layers, strict=True)]
+    share = all(plan.rule != "fixed" for plan in merged)  # for the layers' functions, that is
+    return merged if share and flash(merged) <= flash(plans) else plans
 
 
 def narrow(layers: list[Plan]) -> bool:
@@ -147,11 +161,39 @@ def plan_layer(
     folded = tuple(int(v) for v in layer.bias - origin * weights.sum(axis=1) + np.array(before))
     kernel = "plain"
     if pairs and not (target.size == 1 and source.size > NARROW) and pairs_fit(folded, weights, source):
-        kernel, bias, origin, before = "pairs", folded, 0, (0,)
+        kernel = "unrolled" if index == 0 and source.size <= FEW and source.size % STEP else "pairs"
+        bias, origin, before = folded, 0, (0,)
     elif fold and sums_fit(folded, weights, source):
         bias, origin, before = folded, 0, (0,)
     numbers |= {"before": before, "origin": (origin,), "low": (target.low,), "high": (target.high,)}
-    return Plan(index, kernel, kind, source, target, layer.weights, bias, {k: one(v) for k, v in numbers.items()})
+    return Plan(index, kernel, kind, source, target, weights, bias, {k: one(v) for k, v in numbers.items()})
+
+
+def merge(plan: Plan, proof: LayerProof) -> Plan:
+    """``plan`` with the bias taken through the multiplier, into the rounding constant, where every value then fits.
+
+    ``acc * m + r`` of an accumulator without its bias b is what ``(acc + b) * m + r`` was for r + b * m instead of r.
+    """
+    size, numbers = plan.target.size, dict(plan.numbers)
+    if plan.rule != "fixed" or numbers["coarse"] != (0,):
+        return plan
+    ends = zip(map(int, proof.acc_low), map(int, proof.acc_high), strict=True)
+    multiplier, rounding = (per_neuron(np.array(numbers[name]), size) for name in ("multiplier", "rounding"))
+    products = [((low - b) * m, (high - b) * m) for (low, high), b, m in zip(ends, plan.bias, multiplier, strict=True)]
+    bias = tuple(b * m + r for b, m, r in zip(plan.bias, multiplier, rounding, strict=True))
+    start = (0,) * size
+    within = pairs_fit if plan.paired else sums_fit
+    if not (within(start, plan.weights, plan.source) and sum_fits(products, bias) and sum_fits(products, start)):
+        return plan
+    del numbers["rounding"]
+    return replace(plan, rule="fixed with bias", bias=start, numbers=numbers | {"bias": one(bias)})
+
+
+def flash(layers: list[Plan]) -> int:
+    """The bytes of the layers' tables of numbers."""
+    tables = [values for layer in layers for values in layer.numbers.values() if len(values) > 1]
+    tables += [layer.bias for layer in layers if layer.rule != "fixed with bias"]
+    return sum(len(values) * int(smallest_type(values).strip("uint_")) // 8 for values in tables)
 
 
 def sums_fit(bias: Values, weights: IntArray, source: Vector) -> bool:

@@ -72,7 +72,9 @@ def requantize(family: Family) -> str:
     def shifted(amount: str) -> str:
         return "acc" if amount == "0" else f"{family.helper('asr')}(acc, {amount})"
 
-    if first.rule == "fixed":
+    if first.rule == "fixed with bias":
+        assign(plus(times("acc", family.number("multiplier")), family.number("bias")))
+    elif first.rule == "fixed":
         assign(plus("acc", family.number("before")))
         assign(shifted(family.number("coarse", "int")))
         assign(plus(times("acc", family.number("multiplier")), family.number("rounding")))
@@ -91,8 +93,9 @@ def requantize(family: Family) -> str:
     assign(plus(rescaled, zero))
     bounds = ["acc", family.number("low"), family.number("high")]
     lines.append(call(f"return ({first.target.ctype}){family.helper('clamp')}", bounds, ";", "    "))
-    zero = "the zero point is in the rounding constant" if zero == "0" else "add the zero point"
-    parameters = ["int32_t acc", *(f"{ctype} {name}" for name, ctype, _ in family.rescaling)]
+    held = "bias" if first.rule == "fixed with bias" else "rounding constant"
+    zero = f"the zero point is in the {held}" if zero == "0" else "add the zero point"
+    parameters = ["int32_t acc", *(f"{ctype} {name}" for name, ctype in family.rescaling)]
     return "\n".join(
         [
             f"/* Requantize: multiply and shift; {zero}; clamp. */",

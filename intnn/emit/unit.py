@@ -22,7 +22,8 @@ def unit(net: Network, prefix: str, size: bool, interface: str) -> str:
     used = {name for family in families.values() for name in family.helpers}
     tables = []
     for layer in layers:
-        tables += [heading(net, layer), *families[kind(layer)].tables[layer.index]]
+        family = families[kind(layer)]
+        tables += [heading(net, layer, family), *family.tables[layer.index]]
     shape = "-".join(map(str, net.sizes))
     run = run_native if size else run_unsigned
     parts = [
@@ -51,30 +52,29 @@ def families_of(layers: list[Plan], prefix: str) -> Families:
     return {k: Family(prefix, str(i) if several else "", m) for i, (k, m) in enumerate(members.items())}
 
 
-def heading(net: Network, layer: Plan) -> str:
+def heading(net: Network, layer: Plan, family: Family) -> str:
     """The comment before a layer's tables."""
     rule = net.layers[layer.index].requantize
     how = f"q31 {rule.rounding}" if isinstance(rule, Q31) else "fixed"
     return comment(
         f"Layer {layer.index}: inputs {layer.source.size}, neurons {layer.target.size}, requantize {how},",
         f"output {meaning(net.layers[layer.index].output)}",
-        *layout(layer),
+        *layout(layer, family),
     )
 
 
-def layout(layer: Plan) -> list[str]:
+def layout(layer: Plan, family: Family) -> list[str]:
     """How the layer's weights are stored, in words."""
-    if layer.kernel == "plain":
+    if not layer.paired:
         return ["weights row by row"]
-    n = layer.inputs
-    added = (
-        f"; {n} inputs and {layer.neurons} neurons with weights of zero"
-        if layer.weights.size < n * layer.neurons
-        else ""
-    )
-    return [
-        f"weights plus 128, two neurons in turn: that of neuron o for input i is [(o / 2 * {n} + i) * 2 + o % 2]{added}"
-    ]
+    n, behind = layer.inputs, family.behind
+    place = f"[(o / 2 * {n + len(behind)} + i) * 2 + o % 2]"
+    words = [f"weights plus 128, two neurons in turn: that of neuron o for input i is {place}"]
+    if layer.weights.size < n * layer.neurons:
+        words[0] += f"; {n} inputs and {layer.neurons} neurons with weights of zero"
+    if behind:
+        words.append(f"behind those of two neurons: {' and '.join(behind)} of the one, then of the other")
+    return words
 
 
 def run_native(net: Network, prefix: str, layers: list[Plan], families: Families) -> str:
@@ -133,6 +133,6 @@ def calls(layers: list[Plan], families: Families, names: list[str]) -> list[str]
     lines = []
     for layer, source, target in zip(layers, names, names[1:], strict=False):
         family = families[kind(layer)]
-        arguments = [source, *family.arguments[layer.index][1:-1], target]
+        arguments = [argument.format(x=source, y=target) for argument in family.arguments[layer.index]]
         lines.append(call(family.name("dense"), arguments, ";", "    "))
     return lines
