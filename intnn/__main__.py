@@ -53,7 +53,12 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
-        self.exit(2, f"error[usage.option]: {message}\n")
+        hint = (
+            "\n  repair:   --option=-1,2 for a value that begins with a minus"
+            if "expected one argument" in message
+            else ""
+        )
+        self.exit(2, f"error[usage.option]: {message}{hint}\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -145,7 +150,10 @@ def _run(arguments: argparse.Namespace) -> int:
     net = files.read_model(path, arguments.profile)
     x = files.read_array(arguments.input)
     try:
-        x = meaning.encode(net, x) if arguments.real else x
+        if arguments.real:
+            if outside := meaning.clamped(net, x):
+                print(f"note: {outside} of {x.size} values lie outside what the input holds: clamped", file=sys.stderr)
+            x = meaning.encode(net, x)
         if arguments.model:
             y = firmware.run_c(arguments.what, net, x, arguments.function, arguments.target, arguments.optimize)
         else:

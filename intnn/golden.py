@@ -104,6 +104,8 @@ def write(folder: Path, tests: Path | None = None) -> str:
     tests = tests or oracle_folder()
     if tests is None:
         raise _missing(Path(__file__).parents[1] / "tests" / "oracle.py")
+    if not folder.is_dir():  # found out before what takes seconds
+        raise FileError("file.write", "cannot be written: there is no such folder", where=str(folder))
     files = build(folder, tests)
     changed = [name for name, data in files.items() if _bytes(folder / name) != data]
     try:

@@ -202,6 +202,16 @@ def test_real_values_in_and_out(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = run(capsys, "run", "net.json", "--input", "x.npy")
     assert code == 2
     assert "--real" in err
+    x[3] *= 1000  # six values far outside, and 1794 that the samples held
+    np.save("far.npy", x)
+    assert "note: 6 of 1800 values" in run(capsys, "run", "net.json", "--input", "far.npy", "--real")[2]
+
+
+def test_a_value_that_begins_with_a_minus(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*QUANTIZE, "--input-range", "-5,5"])
+    assert ended.value.code == 2
+    assert "--option=-1,2" in capsys.readouterr().err
 
 
 BAD = {

@@ -90,11 +90,13 @@ class Ledger:
             acc = stage.beats.accumulate(y)
             v, y = stage.finish(acc)
             for hits in stage.events(acc, v, y):
+                if not len(hits.rows):
+                    continue
                 numbers = self.first[layer] + hits.kind * stage.outputs + hits.neurons
                 self.reached += np.bincount(numbers, minlength=len(self.reached))
-                left = np.where(self.shown[numbers] < self.wanted, self.tests, 0)
-                chosen = _rank(numbers) < left
-                if chosen.any():
+                open_ = self.shown[numbers] < self.wanted
+                if open_.any():
+                    chosen = open_ & (_rank(numbers) < self.tests)
                     found.append((numbers[chosen], hits.some(chosen), layer))
             accs.append(acc)
             outputs.append(y)

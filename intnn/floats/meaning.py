@@ -28,6 +28,14 @@ def encode(net: Network, x: npt.ArrayLike) -> IntArray:
     return round_to(net.input, scale, rows(x, net.sizes[0])).astype(net.input.type)
 
 
+def clamped(net: Network, x: npt.ArrayLike) -> int:
+    """How many of the real values ``x`` (batch, inputs) lie outside what the input holds, so that :func:`encode` clamps
+    them. Raises as :func:`encode`."""
+    scale = scales(net)[0].input
+    exact = np.rint(rows(x, net.sizes[0]) / scale) + net.input.zero_point
+    return int(((exact < net.input.min) | (exact > net.input.max)).sum())
+
+
 def decode(net: Network, y: npt.ArrayLike) -> Floats:
     """The network's outputs ``y`` (batch, outputs) as real values. Raises :class:`ModelError` ``model.value``."""
     steps = np.asarray(y).astype(np.float64) - net.output.zero_point
