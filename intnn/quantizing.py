@@ -84,6 +84,8 @@ def add_commands(command: Add, profile_help: str) -> None:
         "--data", nargs="+", metavar="FILE.npy", help="X.npy, or X.npy Y.npy: inputs, and what to give for them"
     )
     sub.add_argument("--float", metavar="WEIGHTS", help=f"the network before quantization; {WEIGHTS}")
+    sub.add_argument("--auto", action="store_true", help="with both: also try all schemes, and show error against cost")
+    sub.add_argument("--compiler", help="for costs: arm-none-eabi-gcc or zig (default: the first that is installed)")
     sub.add_argument("-o", "--output", required=True, metavar="FILE.html", help="where the page goes")
     sub.add_argument("--profile", help=profile_help)
 
@@ -321,13 +323,42 @@ def _report(arguments: argparse.Namespace) -> int:
     net = files.read_model(arguments.model, arguments.profile)
     floats = files.read_floats(arguments.float).network if arguments.float else None
     x, y = [*(files.read_array(path) for path in data), None, None][:2]
+    found: tuple[Candidate, ...] = ()
     try:
-        _write_page(arguments.output, arguments.model, net, x, y, None, floats=floats)
+        if arguments.auto:
+            if floats is None or x is None:
+                expected = "--float WEIGHTS and --data"
+                raise UsageError("usage.option", "--auto without floats to quantize", expected=expected)
+            found = _front(net, floats, x, y, arguments.compiler)
+        _write_page(arguments.output, arguments.model, net, x, y, arguments.compiler, floats=floats, candidates=found)
     except InputError as error:
         raise error.within(" ".join(data)) from None
     except ModelError as error:
         raise error.within(arguments.model) from None
     return 0
+
+
+def _front(net: Network, floats: FloatNetwork, x: Data, y: Data | None, compiler: str | None) -> tuple[Candidate, ...]:
+    """All schemes tried on the data of a page, other choices as those of ``net``."""
+    from intnn.floats import auto
+    from intnn.pictures import evidence, sweeps
+
+    samples = evidence.gather(net, x, y, floats).samples
+    assert samples is not None  # with floats, gather refuses a network without scales
+    target = floats.run(samples) if y is None else y
+    whole = samples.dtype.kind in "iu"
+    with progress("reading", "schemes") as tell:
+        found, _ = auto.search(
+            floats,
+            samples,
+            samples,
+            target,
+            base=sweeps.scheme_of(net),
+            input_range=(net.input.min, net.input.max) if whole else None,
+            compiler=compiler,
+            progress=tell,
+        )
+    return found
 
 
 def _write_page(

@@ -184,6 +184,10 @@ def test_the_page(capsys: pytest.CaptureFixture[str]) -> None:
     assert "net.json" in page
     code, _, _ = run(capsys, "report", "net.json", "--data", "x.npy", "y.npy", "--float", "w.npz", "-o", "other.html")
     assert code == 0
+    words = ("report", "net.json", "--data", "x.npy", "--float", "w.npz", "--auto", "-o", "front.html")
+    assert run(capsys, *words)[0] == 0
+    assert "Error against flash and cycles" in Path("front.html").read_text()
+    assert "Error against flash and cycles" not in Path("other.html").read_text()
     code, _, _ = run(capsys, "report", "net.json", "-o", "bare.html")
     assert code == 0
     assert len(Path("bare.html").read_text()) < len(Path("other.html").read_text())
@@ -252,6 +256,7 @@ BAD = {
     "no such activation": ("quantize w.npz --calib x.npy -o net.json --layers relu,tanh", "usage.option"),
     "three files": ("report ok.json --data x.npy y.npy x.npy -o p.html", "usage.option"),
     "page over data": ("report ok.json --data x.npy -o x.npy", "usage.option"),
+    "a front of nothing": ("report ok.json --data x.npy --auto -o p.html", "usage.option"),
     "other floats": ("report ok.json --data x.npy --float v.npz -o p.html", "model.chain"),
     "NaN to show": ("report ok.json --data nan.npy -o p.html", "input.value"),
     "train over data": ("train --data x.npy y.npy --sizes 6-4-3 -o y.npy", "usage.option"),
