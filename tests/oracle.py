@@ -14,6 +14,7 @@ import math
 import re
 from collections.abc import Callable
 from fractions import Fraction
+from functools import cache
 from typing import Any, NoReturn
 
 LOW, HIGH = -(2**31), 2**31 - 1

@@ -10,6 +10,7 @@ import json
 import re
 import runpy
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,7 +73,12 @@ RULES: dict[str, Callable[[Array, Factor], Array]] = {
 }
 DOCUMENT = json.loads((FOLDER / "digits.json").read_text())
 NET, IMAGES, LABELS = bundled()
-TEXT = rounding()
+
+
+@cache
+def text() -> str:
+    """What is printed."""
+    return rounding()
 
 
 def factor(layer: dict[str, Any]) -> Factor:
@@ -96,28 +102,28 @@ def logits(rule: Callable[[Array, Factor], Array]) -> Array:
 
 def found(pattern: str) -> list[int]:
     """The integers that ``pattern`` captures in the demonstration's text."""
-    match = re.search(pattern, TEXT)
-    assert match, f"{pattern} is not in:\n{TEXT}"
+    match = re.search(pattern, text())
+    assert match, f"{pattern} is not in:\n{text()}"
     return [int(v) for v in match.groups()]
 
 
 def test_fits_one_screen() -> None:
-    lines = TEXT.split("\n")
+    lines = text().split("\n")
     assert len(lines) <= 30
     assert max(map(len, lines)) <= 96
-    assert TEXT.isascii()
+    assert text().isascii()
     assert all(line == line.rstrip() for line in lines)
 
 
 def test_says_the_same_again() -> None:
-    assert rounding() == TEXT
+    assert rounding() == text()
 
 
 def test_network_is_what_its_file_states() -> None:
     net = intnn.load(FOLDER / "digits.json")  # checks the hash and proves the network
     assert intnn.dumps(net) == (FOLDER / "digits.json").read_bytes()
     assert net.sizes == (64, 16, 10)
-    assert f"sha256 {DOCUMENT['sha256'][:16]}..." in TEXT
+    assert f"sha256 {DOCUMENT['sha256'][:16]}..." in text()
 
 
 def test_accuracy_in_plain_integers() -> None:
@@ -132,7 +138,7 @@ def test_shown_image_and_its_logits() -> None:
     row = logits(double)[image]
     assert found("logit " + r" +(-?\d+)" * 10) == row.tolist()
     assert (label, answer) == (LABELS[image], row.argmax())
-    drawn = [line[2:18].ljust(16)[::2] for line in TEXT.split("\n")[:8]]
+    drawn = [line[2:18].ljust(16)[::2] for line in text().split("\n")[:8]]
     order = np.array([[INK.index(c) for c in line] for line in drawn]).ravel()
     pixels = IMAGES[image].astype(int)
     assert np.all(np.abs(order * 16 - pixels * (len(INK) - 1)) <= 8)  # the nearest of ten shades
@@ -162,7 +168,7 @@ def test_images_whose_logits_differ() -> None:
 
 def test_accumulators_and_every_engines_integer() -> None:
     accs = found(r"acc (-?\d+) +acc (-?\d+) +acc (-?\d+)")
-    shown = re.findall(r"is (-?[\d.]+)", TEXT)
+    shown = re.findall(r"is (-?[\d.]+)", text())
     image, neuron = found(r"image (\d+),")[0], found(r"neuron (\d+)")[0]
     layer = DOCUMENT["layers"][0]
     assert accs[0] == accumulate(layer, IMAGES.astype(np.int64))[image, neuron]
@@ -187,7 +193,7 @@ def test_accumulators_and_every_engines_integer() -> None:
 def test_c_is_proved_and_its_cost_measured() -> None:
     source = intnn.emit_c(NET)
     assert intnn.verify_c(source, NET).proved
-    assert "\n  proved by intnn verify, for every input, with int16 and int32 and lp64:" in TEXT
+    assert "\n  proved by intnn verify, for every input, with int16 and int32 and lp64:" in text()
     assert found(r"Cortex-M0, (\d+) lines by intnn emit") == [source.count("\n")]
     pytest.importorskip("unicorn", reason="costs need the targets: pip install -e '.[targets]'")
     flash, ram, cycles = found(r"(\d+) bytes of flash, (\d+) bytes of RAM, (\d+) cycles an image")
@@ -195,7 +201,7 @@ def test_c_is_proved_and_its_cost_measured() -> None:
     constants = macs + 16 + 10  # a byte a weight, and at least one a bias
     assert constants < flash < 2 * constants
     assert 64 + 16 <= ram < 500  # the activations, and what a compiler spills
-    assert f"{cycles / macs:.1f} a multiply-accumulate" in TEXT
+    assert f"{cycles / macs:.1f} a multiply-accumulate" in text()
 
 
 @pytest.mark.slow
