@@ -123,7 +123,13 @@ def read_array(path: str) -> IntArray:
 def _numbers(array: IntArray, path: str) -> IntArray:
     if array.dtype.kind in "biuf" or not array.size:
         return array
-    raise FileError("file.array", f"of type {array.dtype}", where=path, expected="an array of real numbers")
+    raise FileError(
+        "file.array",
+        f"of type {array.dtype}",
+        where=path,
+        expected="an array of real numbers",
+        repair="labels as integers: numpy.unique(labels, return_inverse=True)[1]" if array.dtype.kind in "UO" else "",
+    )
 
 
 def folder(path: str) -> Path:

@@ -305,9 +305,10 @@ def network_cost(net: Network, source: str, **options: Any) -> Any:
     return costs.cost(source, "net_run", x, net.sizes[-1], net.output.type, layers=layers, **options)
 
 
-def excesses(cost: Any, budget: Any) -> list[UsageError]:
+def excesses(
+    cost: Any, budget: Any, repair: str = "a smaller network, --size, or another level with -O"
+) -> list[UsageError]:
     """What exceeds the ``budget``, if there is one: an error ``target.budget`` each for flash and RAM."""
-    repair = "a smaller network, --size, or another level with -O"
     return [UsageError("target.budget", text, repair=repair) for text in (budget.excesses(cost) if budget else ())]
 
 

@@ -251,7 +251,7 @@ def _firmware(arguments: argparse.Namespace, net: Network, budget: Budget | None
         print(f"cost not known here: {error.found}", file=sys.stderr)
     else:
         document["cost"] = json.loads(costs.as_json(cost))
-        problems += firmware.excesses(cost, budget)
+        problems += firmware.excesses(cost, budget, "a smaller network, or --auto, which looks for a scheme that fits")
     for problem in problems:
         print(f"error[{problem.code}]: {problem}", file=sys.stderr)
     return 1 if problems else 0
@@ -268,8 +268,14 @@ def _train(arguments: argparse.Namespace) -> int:
     layers = arguments.layers.split(",") if arguments.layers else None
     start = files.read_floats(arguments.weights_file, layers).network if arguments.weights_file else None
     x, y = (files.read_array(path) for path in arguments.data)
+    reached: list[Any] = []
     try:
         with progress("starting", "steps") as tell:
+
+            def told(at: Any) -> None:
+                reached[:] = [at]
+                tell(at.step, at.steps)
+
             trained = qat.train(
                 x,
                 y,
@@ -284,8 +290,15 @@ def _train(arguments: argparse.Namespace) -> int:
                 input_range=range_of(arguments.input_range),
                 lanes=arguments.lanes,
                 state=arguments.resume,
-                progress=lambda at: tell(at.step, at.steps),
+                progress=told,
             )
+    except KeyboardInterrupt:
+        at = f"at step {reached[-1].step} of {reached[-1].steps} as {reached[-1].phase}s" if reached else "at the start"
+        kept = (
+            f"the same command goes on from {arguments.resume}" if arguments.resume else "--resume would have kept it"
+        )
+        print(f"interrupted {at}: {kept}", file=sys.stderr)
+        return 130
     except InputError as error:
         raise error.within(" ".join(arguments.data)) from None
     except ModelError as error:
@@ -320,6 +333,8 @@ def _report(arguments: argparse.Namespace) -> int:
     data = arguments.data or []
     if len(data) > 2:
         raise UsageError("usage.option", f"--data with {len(data)} files", expected="X.npy, or X.npy Y.npy")
+    if arguments.float and not data:
+        raise UsageError("usage.option", "--float without --data", expected="inputs to compare both networks on")
     net = files.read_model(arguments.model, arguments.profile)
     floats = files.read_floats(arguments.float).network if arguments.float else None
     x, y = [*(files.read_array(path) for path in data), None, None][:2]

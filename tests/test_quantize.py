@@ -576,6 +576,8 @@ BAD: dict[str, tuple[Callable[[], Any], str, str]] = {
     "range with floats": (lambda: quantize(floats(6, 3), samples(), input_range=(0, 9)), "quantize.range", "float64"),
     "no such scheme": (lambda: Scheme(requantize="9-bit"), "usage.scheme", "9-bit"),
     "not a choice": (lambda: Scheme(absorb=1), "usage.scheme", "absorb is 1"),  # type: ignore[arg-type]  # what is tested
+    "no scheme": (lambda: quantize(floats(6, 3), samples(), scheme=any_array("int16")), "usage.scheme", "str"),
+    "no range": (lambda: quantize(floats(6, 3), samples(), input_range=any_array("0,9")), "usage.option", "'0,9'"),
     "label": (lambda: meaning.error(np.zeros((2, 3)), np.array([0, 3])), "input.range", "[0, 3]"),
     "few labels": (lambda: meaning.error(np.zeros((2, 3)), np.array([0])), "input.shape", "1 labels"),
     "few targets": (lambda: meaning.error(np.zeros((2, 3)), np.zeros((1, 3))), "input.shape", "1 targets"),

@@ -135,6 +135,37 @@ def test_the_file_that_is_wrong_is_named(folder: Path, capsys: pytest.CaptureFix
     assert "few.npy: calib has shape (49, 5)" in err
 
 
+def test_two_classes_by_one_output(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    net, x = floats(6, 8, 1), samples()
+    write_weights(net, "one.npz")
+    labels = (net.run(x)[:, 0] > 0).astype(int)
+    labels[:30] = 1 - labels[:30]
+    np.save("two.npy", labels)
+    code, out, _ = run(capsys, "quantize", "one.npz", "--calib", "x.npy", "--target", "two.npy", "-o", "one.json")
+    assert code == 0
+    assert "error rate against the target" in out
+    assert "10.00 %" in out  # 30 of 300, of the float network
+
+
+def test_counts_given_as_floats_are_noted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save("counts.npy", np.rint(samples() * 100 + 500).astype(float))
+    _, _, err = run(capsys, *QUANTIZE[:3], "counts.npy", "-o", "net.json")
+    assert "every sample is a whole number, yet given as a float" in err
+    assert "whole number" not in run(capsys, *QUANTIZE)[2]
+
+
+@pytest.mark.usefixtures("folder")
+def test_the_header_says_what_the_numbers_mean(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, *QUANTIZE, "--c", "fw")[0] == 0
+    scales = [each.scales for each in intnn.load("net.json").layers]
+    header = Path("fw/net.h").read_text()
+    first, last = scales[0], scales[-1]
+    assert first is not None
+    assert last is not None
+    assert f"; {first.input:.9g} a step; no other value may be fed" in header
+    assert f" to 32767; {last.output:.9g} a step\n" in header
+
+
 @pytest.mark.usefixtures("folder")
 def test_auto_takes_the_best_that_fits(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, *QUANTIZE, "--target", "y.npy", "--auto", "--budget", "32k,16k", "--json")
@@ -254,6 +285,7 @@ BAD = {
     "too few targets": ("quantize w.npz --calib x.npy --target few.npy -o net.json", "input.shape"),
     "labels beyond the outputs": ("quantize w.npz --calib x.npy --target high.npy -o net.json", "input.range"),
     "no such activation": ("quantize w.npz --calib x.npy -o net.json --layers relu,tanh", "usage.option"),
+    "floats without data": ("report ok.json --float w.npz -o p.html", "usage.option"),
     "three files": ("report ok.json --data x.npy y.npy x.npy -o p.html", "usage.option"),
     "page over data": ("report ok.json --data x.npy -o x.npy", "usage.option"),
     "a front of nothing": ("report ok.json --data x.npy --auto -o p.html", "usage.option"),

@@ -48,6 +48,9 @@ extern "C" {{
 def declarations(net: Network, prefix: str, selftest: bool = False) -> str:
     """The public macros and prototypes."""
     macro = prefix.upper()
+    first, last = net.layers[0].scales, net.layers[-1].scales
+    x, y = meaning(net.input, first.input if first else None), meaning(net.output, last.output if last else None)
+    real = " * A real value is (number - zero point) * what a step is worth.\n" if first or last else ""
     text = f"""\
 /* The model's number: the first 28 bits of its hash. */
 #define {macro}_MODEL {model_number(net)}
@@ -56,9 +59,9 @@ def declarations(net: Network, prefix: str, selftest: bool = False) -> str:
 
 /*
  * Runs the network on x and writes its answer to y; the two must not overlap.
- * x: {meaning(net.input)}; no other value may be fed
- * y: {meaning(net.output)}
- * Reentrant: what is kept between layers is on the stack.
+ * x: {x}; no other value may be fed
+ * y: {y}
+{real} * Reentrant: what is kept between layers is on the stack.
  */
 {signature(net, prefix)};"""
     if selftest:
@@ -91,7 +94,8 @@ def model_number(net: Network) -> int:
     return int(network_hash(net)[:7], 16)
 
 
-def meaning(activation: Activation) -> str:
-    """An activation in words."""
+def meaning(activation: Activation, scale: float | None = None) -> str:
+    """An activation in words, and what one step of it is worth where the model says so."""
     a = activation
-    return f"{a.type}, zero point {a.zero_point}, from {a.min} to {a.max}"
+    worth = "" if scale is None else f"; {scale:.9g} a step"
+    return f"{a.type}, zero point {a.zero_point}, from {a.min} to {a.max}{worth}"

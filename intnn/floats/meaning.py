@@ -65,23 +65,26 @@ def round_to(activation: Activation, scale: float, values: Floats) -> Floats:
 
 
 def metric(target: npt.ArrayLike | None, outputs: int) -> str:
-    """The name of what :func:`error` measures: ``error rate`` for labels (integers, one a row) of more than one output,
-    else ``RMSE``."""
+    """The name of what :func:`error` measures: ``error rate`` for labels, which are integers, one a row, and for one
+    output 0 or 1; else ``RMSE``."""
     kind = None if target is None else np.asarray(target)
-    labels = kind is not None and kind.ndim == 1 and kind.dtype.kind in "iu" and outputs > 1
-    return "error rate" if labels else "RMSE"
+    if kind is None or kind.ndim != 1 or kind.dtype.kind not in "iu":
+        return "RMSE"
+    return "error rate" if outputs > 1 or set(np.unique(kind)) <= {0, 1} else "RMSE"
 
 
 def error(y: Floats, target: npt.ArrayLike) -> float:
     """How far outputs ``y`` (batch, outputs) are from ``target``, as :func:`metric` names it.
 
-    The error rate is the share of rows whose largest output is not the labelled one; the RMSE is over rows and
-    outputs. ``target`` is (batch,) labels in [0, outputs), or real values (batch, outputs); (batch,) where there is one
-    output. Raises :class:`InputError` ``input.shape``, ``input.value`` or ``input.range``.
+    The error rate is the share of rows whose largest output is not the labelled one; of one output, where it is not
+    above 0 for label 1, or above 0 for label 0. The RMSE is over rows and outputs. ``target`` is (batch,) labels, or
+    real values (batch, outputs); (batch,) where there is one output. Raises :class:`InputError` ``input.shape``,
+    ``input.value`` or ``input.range``.
     """
     wanted = check_target(target, len(y), y.shape[1])
     if wanted.ndim == 1:
-        return float(np.mean(y.argmax(axis=1) != wanted))
+        found = y.argmax(axis=1) if y.shape[1] > 1 else y[:, 0] > 0
+        return float(np.mean(found != wanted))
     return float(np.sqrt(np.mean((y - wanted.astype(np.float64)) ** 2)))
 
 
@@ -101,7 +104,7 @@ def check_target(target: npt.ArrayLike, count: int, outputs: int) -> npt.NDArray
     if len(wanted) != count:
         found = f"{len(wanted)} {'labels' if labels else 'targets'}"
         raise InputError("input.shape", found, expected=f"{count}, one for each sample")
-    if labels and (wanted.min() < 0 or wanted.max() >= outputs):
+    if labels and outputs > 1 and (wanted.min() < 0 or wanted.max() >= outputs):
         found = f"labels within [{wanted.min()}, {wanted.max()}]"
         raise InputError("input.range", found, expected=f"within [0, {outputs - 1}], the network's outputs")
     if not labels and np.abs(wanted).max() > 2.0**60:

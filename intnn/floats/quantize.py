@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from intnn import interpreter
 from intnn.bounds import require_valid
-from intnn.errors import InputError, IntnnError, ModelError
+from intnn.errors import InputError, IntnnError, ModelError, UsageError
 from intnn.floats import calibrate, rounding
 from intnn.floats.meaning import round_to
 from intnn.floats.network import FloatDense, FloatNetwork, Floats, rows
@@ -43,6 +43,9 @@ class Quantized:
     numbers: tuple[Numbers, ...]
     report: tuple[Line, ...]
 
+    def __repr__(self) -> str:
+        return f"Quantized({'-'.join(map(str, self.network.sizes))}, {self.scheme})"
+
 
 def quantize(
     source: FloatNetwork,
@@ -57,10 +60,17 @@ def quantize(
     else the whole bits that hold them; floats are quantized to the scheme's input type. Raises :class:`InputError`
     ``input.type``, ``input.shape``, ``input.value`` or ``quantize.range``, :class:`ModelError` ``quantize.overflow``.
     """
+    if not isinstance(scheme, Scheme):
+        raise UsageError("usage.scheme", f"a scheme of type {type(scheme).__name__}", expected="intnn.Scheme(...)")
+    if input_range is not None and not (len(input_range) == 2 and all(isinstance(v, int) for v in input_range)):
+        raise UsageError("usage.option", f"input_range is {input_range!r}", expected="two integers, (low, high)")
     x = rows(calib, source.sizes[0], "calib")
     samples = np.asarray(calib)
     activation, scale = input_activation(samples, x, scheme, input_range)
     input, report = activation, [Line("input", "re-derived", _meaning(activation, scale) + " from the samples")]
+    if samples.dtype.kind == "f" and (x == np.rint(x)).all():
+        found = "every sample is a whole number, yet given as a float: integers would be taken as they are"
+        report.append(Line("input", "note", found))
     never = np.flatnonzero((x == x[0]).all(axis=0)).tolist()
     if never:
         found = f"{_places('value', never)}: constant on the samples, so nothing is known of the weights there"
@@ -74,12 +84,12 @@ def quantize(
         exact = x @ layer.weights.T + layer.bias
         after = np.clip(exact, layer.min, layer.max)
         require_clamp(layer, place)
-        type = scheme.output if last else scheme.activations
+        kind = scheme.output if last else scheme.activations
         real = scale * (q - activation.zero_point)
         moment = rounding.moment(real, centred=scheme.bias_correction)
         wish = weight_scale(layer.weights, moment, scheme)
         output, output_scale = calibrate.activation(
-            type, after, scheme.calibration, relu=layer.relu, top=layer.max, place=place, finest=scale * wish
+            kind, after, scheme.calibration, relu=layer.relu, top=layer.max, place=place, finest=scale * wish
         )
         try:
             numbers = layer_numbers(layer.weights, layer.bias, wish, scale, output_scale, activation, output, scheme)

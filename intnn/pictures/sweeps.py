@@ -79,9 +79,7 @@ def attribution(evidence: Evidence, quantized: Quantized | None) -> str:
     steps = [(step.name, step.error) for step in found.steps]
     if network_hash(quantized.network) != network_hash(evidence.net):
         steps.append(("this model", _error(evidence.net, data, evidence)))
-        note += (
-            " The last bar leads from there to the model itself, which was made in another way or from other samples."
-        )
+        note += " The last bar leads from there to the model itself, which was trained further, or quantized otherwise."
     show = percent if found.metric == "error rate" else number
     values = [error for _, error in steps]
     low, high = min(values), max(values)

@@ -111,6 +111,7 @@ def train(
         lanes=lanes,
     )
     data, chain = _prepared(x, y, sizes, start, loss, options)
+    state = state_path(state)
     # What quantization would refuse is refused before the training.
     input_activation(data.x, data.inputs, scheme, input_range)
     for i, layer in enumerate(start.layers if start else ()):
