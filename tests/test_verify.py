@@ -38,6 +38,19 @@ def test_emitted_c_is_proved(net: Network) -> None:
     check_proved(net)
 
 
+def test_a_multiplication_of_four_million_values_is_proved() -> None:
+    """The longest piece examined point by point: the 4,261,609 accumulators of an int16 neuron under q31."""
+    whole = Activation("int16", -32768)
+    first = Dense(
+        np.array([[127, 127, 127, 127, 120], [-128] * 5]),
+        np.array([0, 0]),
+        Q31(np.array([1183975862, 1073741824]), np.array([1, 0]), "single"),
+        whole,
+    )
+    last = Dense(np.array([[-128, -128]]), np.array([0]), Fixed.floor(0), whole)
+    check_proved(Network(Activation("int16", 0, -344, 6442), (first, last)))
+
+
 @pytest.mark.slow
 @settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(strategies.networks())

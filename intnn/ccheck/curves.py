@@ -19,7 +19,7 @@ from intnn.ccheck.forms import Form, Forms
 Span = tuple[int, int]
 Piece = tuple[int, int, Form]
 
-TABLE = 1 << 22
+TABLE = 1 << 23
 """The longest piece that is examined point by point where its form is not seen to rise or fall."""
 
 SHORT = 1 << 12
